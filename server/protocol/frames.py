@@ -69,7 +69,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", forbid_u
     """A frame from the client."""
 
 
-class Hello(Command, tag="hello"):
+class Hello(Command, frozen=True, tag="hello"):
     """First frame of every connection; `ticket` is needed where the connection was opened by a cookie."""
 
     client_id: ClientId
@@ -79,7 +79,7 @@ class Hello(Command, tag="hello"):
     ticket: Annotated[str, Meta(max_length=128)] | None = None
 
 
-class Join(Command, tag="join"):
+class Join(Command, frozen=True, tag="join"):
     """Follow a feed: "room:ID", "inbox", "staff:moderation", "staff:clinical". With `after`, resume from there."""
 
     client_id: ClientId
@@ -87,12 +87,12 @@ class Join(Command, tag="join"):
     after: Position | None = None
 
 
-class Leave(Command, tag="leave"):
+class Leave(Command, frozen=True, tag="leave"):
     client_id: ClientId
     feed: FeedName
 
 
-class Send(Command, tag="send"):
+class Send(Command, frozen=True, tag="send"):
     """Post a message to a room feed. At most MAX_BODY_CHARS characters."""
 
     client_id: ClientId
@@ -101,7 +101,7 @@ class Send(Command, tag="send"):
     reply_to: Ident | None = None
 
 
-class Edit(Command, tag="edit"):
+class Edit(Command, frozen=True, tag="edit"):
     """Replace the text of one's own message; the new text is screened like any other."""
 
     client_id: ClientId
@@ -110,7 +110,7 @@ class Edit(Command, tag="edit"):
     body: Body
 
 
-class Remove(Command, tag="remove"):
+class Remove(Command, frozen=True, tag="remove"):
     """Take one's own message away. Staff remove through `act`."""
 
     client_id: ClientId
@@ -118,7 +118,7 @@ class Remove(Command, tag="remove"):
     message: Ident
 
 
-class History(Command, tag="history"):
+class History(Command, frozen=True, tag="history"):
     """The messages just before position `before` (exclusive), newest last."""
 
     client_id: ClientId
@@ -127,7 +127,7 @@ class History(Command, tag="history"):
     limit: Limit = PAGE_SIZE
 
 
-class Read(Command, tag="read"):
+class Read(Command, frozen=True, tag="read"):
     """Move one's private read cursor forward; nobody else sees it."""
 
     client_id: ClientId
@@ -135,7 +135,7 @@ class Read(Command, tag="read"):
     seq: Seq
 
 
-class Report(Command, tag="report"):
+class Report(Command, frozen=True, tag="report"):
     """Tell the moderators about a message; the reporter is never revealed."""
 
     client_id: ClientId
@@ -145,7 +145,7 @@ class Report(Command, tag="report"):
     body: OptionalBody = ""
 
 
-class Help(Command, tag="help"):
+class Help(Command, frozen=True, tag="help"):
     """ "I need help now": opens an urgent case without asking the filter. Never rate-limited."""
 
     client_id: ClientId
@@ -153,7 +153,7 @@ class Help(Command, tag="help"):
     body: OptionalBody = ""
 
 
-class Act(Command, tag="act"):
+class Act(Command, frozen=True, tag="act"):
     """A staff member's act on a case, compared and set on `version`.
 
     `act` is one of the names in the case's `allowed`. `message` names the message acted on (release_message,
@@ -170,14 +170,14 @@ class Act(Command, tag="act"):
     body: OptionalBody = ""
 
 
-class OpenCase(Command, tag="open_case"):
+class OpenCase(Command, frozen=True, tag="open_case"):
     """Read one case with the conversation around it. Every such read leaves an audit row."""
 
     client_id: ClientId
     case: Ident
 
 
-class Beat(Command, tag="beat"):
+class Beat(Command, frozen=True, tag="beat"):
     """The client's heartbeat: the last seq it has applied on each feed. The server repairs what is missing."""
 
     at: dict[FeedName, Seq] = {}
@@ -220,7 +220,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fi
     """One message as one audience may see it now."""
 
 
-class Shown(View, tag="shown"):
+class Shown(View, frozen=True, tag="shown"):
     id: str
     author: Person
     body: str
@@ -231,7 +231,7 @@ class Shown(View, tag="shown"):
     client_id: str | None = None
 
 
-class Held(View, tag="held"):
+class Held(View, frozen=True, tag="held"):
     """Waiting for a moderator: whole for its author and for staff."""
 
     id: str
@@ -245,17 +245,17 @@ class Held(View, tag="held"):
     client_id: str | None = None
 
 
-class Withheld(View, tag="withheld"):
+class Withheld(View, frozen=True, tag="withheld"):
     """Something stands here that this reader may not see (yet): no author, time or text."""
 
 
-class Removed(View, tag="removed"):
+class Removed(View, frozen=True, tag="removed"):
     """A tombstone. `by` is "author" or "moderator"."""
 
     by: str
 
 
-class Unreadable(View, tag="unreadable"):
+class Unreadable(View, frozen=True, tag="unreadable"):
     """The text can not be shown any more (erased, or a damaged record); its place in the order stays."""
 
 
@@ -269,7 +269,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fi
     """What an event carries. Applying an item twice changes nothing."""
 
 
-class MessageItem(Item, tag="message"):
+class MessageItem(Item, frozen=True, tag="message"):
     """Put `view` at place `of` of the room. For "new", `of` is the event's own seq."""
 
     of: int
@@ -277,7 +277,7 @@ class MessageItem(Item, tag="message"):
     view: AnyView
 
 
-class RoomItem(Item, tag="room"):
+class RoomItem(Item, frozen=True, tag="room"):
     """The room itself changed, or (on an inbox) a room became available to you."""
 
     id: str
@@ -287,13 +287,13 @@ class RoomItem(Item, tag="room"):
     purpose: str = ""
 
 
-class AccessItem(Item, tag="access"):
+class AccessItem(Item, frozen=True, tag="access"):
     """`account` may no longer read this feed; for that account it is the last event."""
 
     account: str
 
 
-class HandlingItem(Item, tag="handling"):
+class HandlingItem(Item, frozen=True, tag="handling"):
     """On the author's inbox: what has truly happened to what they wrote. Each state is a stored fact with its time.
 
     `states` in order, each one of: sent_to_team, opened (with `by`), answered (with `by`), next_called,
@@ -312,7 +312,7 @@ class HandlingState(msgspec.Struct, frozen=True, omit_defaults=True):
     by: Person | None = None
 
 
-class CaseItem(Item, tag="case"):
+class CaseItem(Item, frozen=True, tag="case"):
     """On a staff feed: put this case into the queue (closed: take it out)."""
 
     id: str
@@ -334,7 +334,7 @@ class CaseItem(Item, tag="case"):
     gist: str = ""
 
 
-class PageItem(Item, tag="page"):
+class PageItem(Item, frozen=True, tag="page"):
     """On a staff member's inbox: you are being called. Rings until somebody acknowledges the obligation."""
 
     id: str
@@ -366,7 +366,7 @@ class Limits(msgspec.Struct, frozen=True):
     beat_ms: int = 15_000
 
 
-class Welcome(Reply, tag="welcome"):
+class Welcome(Reply, frozen=True, tag="welcome"):
     re: str
     server: str
     minor: int
@@ -383,7 +383,7 @@ class Placed(msgspec.Struct, frozen=True):
     item: AnyItem
 
 
-class Joined(Reply, tag="joined"):
+class Joined(Reply, frozen=True, tag="joined"):
     """You follow `feed`; you stand at (epoch, seq).
 
     `recovered`: the missing events follow as ordinary `event` frames after position `after` of the join. Otherwise
@@ -403,12 +403,12 @@ class Joined(Reply, tag="joined"):
     room: RoomItem | None = None
 
 
-class Left(Reply, tag="left"):
+class Left(Reply, frozen=True, tag="left"):
     re: str
     feed: str
 
 
-class Ack(Reply, tag="ack"):
+class Ack(Reply, frozen=True, tag="ack"):
     """Stored, screened and counted: this can not be lost any more.
 
     `state`: "published" or "held". `care`: what to show the author beside it.
@@ -424,7 +424,7 @@ class Ack(Reply, tag="ack"):
     care: Care = "none"
 
 
-class Done(Reply, tag="done"):
+class Done(Reply, frozen=True, tag="done"):
     """The command was carried out. `version` is the case's new version after `act`."""
 
     re: str
@@ -433,7 +433,7 @@ class Done(Reply, tag="done"):
     ref: str | None = None
 
 
-class Page(Reply, tag="page"):
+class Page(Reply, frozen=True, tag="page"):
     re: str
     feed: str
     items: tuple[Placed, ...]
@@ -449,7 +449,7 @@ class CaseFact(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str = ""
 
 
-class CasePage(Reply, tag="case_page"):
+class CasePage(Reply, frozen=True, tag="case_page"):
     """A case with the conversation around it and what this reader may do now."""
 
     re: str
@@ -462,27 +462,27 @@ class CasePage(Reply, tag="case_page"):
     report: str = ""
 
 
-class Event(Reply, tag="event"):
+class Event(Reply, frozen=True, tag="event"):
     feed: str
     epoch: int
     seq: int
     item: AnyItem
 
 
-class BeatReply(Reply, tag="beat"):
+class BeatReply(Reply, frozen=True, tag="beat"):
     """Where each followed feed stands now, and the server's clock."""
 
     now: int
     at: dict[str, Position]
 
 
-class Drain(Reply, tag="drain"):
+class Drain(Reply, frozen=True, tag="drain"):
     """This server is about to restart: connect again after `after_ms` (each client is given its own delay)."""
 
     after_ms: int
 
 
-class Error(Reply, tag="error"):
+class Error(Reply, frozen=True, tag="error"):
     """The command named by `re` was not carried out. `code` is stable; `message` says what to do.
 
     `retry`: "never" (the same command will fail again), "same" (send it again, same client_id, at once),
