@@ -1,0 +1,22 @@
+"""The bus of a single process: hands committed events straight to its listeners, in the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from server.feeds import FeedEvent
+
+
+class InProcessBus:
+    """Delivers synchronously; there is no other process to tell."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[[Sequence[FeedEvent]], None]] = []
+
+    def announce(self, events: Sequence[FeedEvent]) -> None:
+        for listener in self._listeners:
+            listener(events)
+
+    def listen(self, events: Callable[[Sequence[FeedEvent]], None], moved: Callable[[str, int, int], None]) -> None:
+        del moved  # nobody else writes to this database
+        self._listeners.append(events)
