@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from server.protocol.frames import AnyItem
+from server.protocol.frames import AnyItem, Joined
 
 
 class Audience(StrEnum):
@@ -46,3 +46,18 @@ class FeedEvent:
         if self.for_author is not None and account == self.author:
             return self.for_author
         return self.member
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """The answer to joining a feed.
+
+    Attributes:
+        joined: the reply to send first (`re` still to be filled in).
+        audience: as whom this account reads the feed.
+        events: what follows `joined` when the resume succeeded, ascending, gapless, ending at `joined.seq`.
+    """
+
+    joined: Joined
+    audience: Audience
+    events: tuple[FeedEvent, ...] = ()
