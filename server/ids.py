@@ -20,7 +20,6 @@ FeedId = NewType("FeedId", str)
 RequestId = NewType("RequestId", str)
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-# Two characters per step instead of one: 1.1 us instead of 2.0 us an id (median, two-core machine, November 2026).
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 
 

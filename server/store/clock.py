@@ -1,0 +1,31 @@
+"""The database's clock: the only place where SQL is asked for the time.
+
+Every due time is compared with this clock and no other, so that processes on several machines agree on what is due. It
+passes through the mapping of `server.clock`, which only a demonstration or a test database may hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection, text
+
+from server.clock import Clock
+
+_SERVER_CLOCK = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+
+DbNow = Callable[[Connection], int]
+
+
+def db_now(clock: Clock) -> DbNow:
+    """A function that asks the database for the time, mapped by `clock`, in microseconds since 1970.
+
+    SQLite has no clock of its own: there it is this machine's.
+    """
+
+    def now_us(conn: Connection) -> int:
+        if conn.dialect.name == "sqlite":
+            return clock.now_us()
+        return clock.mapping.apply(int(conn.execute(_SERVER_CLOCK).scalar_one()))
+
+    return now_us

@@ -1,0 +1,375 @@
+"""First tables."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "account",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("role", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=80), nullable=False),
+        sa.Column(
+            "name_key", sa.String(length=120), nullable=False, comment="folded name; two that look alike are equal"
+        ),
+        sa.Column("password_hash", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=40), nullable=False),
+        sa.Column("rules_version", sa.String(length=40), nullable=False),
+        sa.Column("rules_accepted_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_account")),
+        sa.UniqueConstraint("name_key", name=op.f("uq_account_name_key")),
+        comment="One person as the community knows them. retention: account",
+    )
+    op.create_table(
+        "audit",
+        sa.Column("writer", sa.String(length=40), nullable=False),
+        sa.Column("n", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.String(length=26), nullable=True),
+        sa.Column("act", sa.String(length=40), nullable=False),
+        sa.Column("subject_kind", sa.String(length=40), nullable=False),
+        sa.Column("subject", sa.String(length=80), nullable=False),
+        sa.Column("detail", sa.String(length=40), nullable=False),
+        sa.Column("request_id", sa.String(length=26), nullable=False),
+        sa.Column("prev", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("writer", "n", name=op.f("pk_audit")),
+        comment="Decisions, reveals and staff reads, chained per writer. retention: audit",
+    )
+    op.create_table(
+        "clock_map",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("origin_us", sa.BigInteger(), nullable=False),
+        sa.Column("offset_us", sa.BigInteger(), nullable=False),
+        sa.Column("speed", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_clock_map")),
+        comment="Mapping of the clock; only a demo or test database may hold a row. retention: life of the service",
+    )
+    op.create_table(
+        "command",
+        sa.Column("account", sa.String(length=26), nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("answer", sa.LargeBinary(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "client_id", name=op.f("pk_command")),
+        comment="First answer to a command, so that a repeat does nothing twice. retention: as what it changed",
+    )
+    op.create_table(
+        "data_key",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("subject", sa.String(length=26), nullable=False),
+        sa.Column("realm", sa.String(length=40), nullable=False),
+        sa.Column("retention", sa.String(length=40), nullable=False),
+        sa.Column("wrapped", sa.LargeBinary(), nullable=True, comment="NULL: destroyed, what it sealed is gone"),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("destroyed_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_data_key")),
+        sa.UniqueConstraint("subject", "realm", "retention", name=op.f("uq_data_key_subject_realm_retention")),
+        comment="Data key of (subject, realm, retention class), wrapped by a key outside the database",
+    )
+    op.create_table(
+        "event",
+        sa.Column("feed", sa.String(length=80), nullable=False),
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("ref", sa.String(length=26), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("feed", "seq", name=op.f("pk_event")),
+        comment="The log of a feed: ids only, never a body. retention: as its room",
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "feed",
+        sa.Column("id", sa.String(length=80), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False, comment="moves when who may read or write here changes"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_feed")),
+        comment="Head of a feed; the row is the lock that makes seq gapless. retention: as its room",
+    )
+    op.create_table(
+        "finding",
+        sa.Column("message", sa.String(length=26), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("n", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("check", sa.String(length=40), nullable=False),
+        sa.Column("category", sa.String(length=40), nullable=False),
+        sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column("entry_id", sa.String(length=80), nullable=False),
+        sa.Column("start", sa.Integer(), nullable=False),
+        sa.Column("end", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("message", "version", "n", name=op.f("pk_finding")),
+        comment="Why a message was noticed: entry and half-open offsets, never text. retention: as its message",
+    )
+    op.create_table(
+        "instance",
+        sa.Column("key", sa.String(length=40), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_instance")),
+        comment="What this database is (kind: production, demo or test). retention: life of the service",
+    )
+    op.create_table(
+        "message",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("feed", sa.String(length=80), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("author", sa.String(length=26), nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=40), nullable=False),
+        sa.Column(
+            "first_state",
+            sa.String(length=40),
+            nullable=False,
+            comment="as first acknowledged; a repeated send is answered with it",
+        ),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", sa.String(length=26), nullable=False),
+        sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column(
+            "verdict",
+            sa.Text(),
+            nullable=False,
+            comment="JSON with its schema number; never NULL: nothing is unscreened",
+        ),
+        sa.Column("reply_to", sa.String(length=26), nullable=True),
+        sa.Column("removed_by", sa.String(length=40), nullable=True),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("edited_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_message")),
+        sa.UniqueConstraint("author", "client_id", name=op.f("uq_message_author_client_id")),
+        comment="A message in its current version. retention: community_post or care_record",
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "message_version",
+        sa.Column("message", sa.String(length=26), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", sa.String(length=26), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("message", "version", name=op.f("pk_message_version")),
+        comment="An earlier version, kept for governance. retention: as its message",
+    )
+    op.create_table(
+        "read_cursor",
+        sa.Column("account", sa.String(length=26), nullable=False),
+        sa.Column("feed", sa.String(length=80), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "feed", name=op.f("pk_read_cursor")),
+        comment="How far somebody has read; private to them. retention: account",
+    )
+    op.create_table(
+        "review_case",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column(
+            "side",
+            sa.String(length=40),
+            nullable=False,
+            comment="community, group or care: a case never spans the wall",
+        ),
+        sa.Column("subject", sa.String(length=26), nullable=False),
+        sa.Column("origin", sa.String(length=40), nullable=False),
+        sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column("categories", sa.String(length=40), nullable=False),
+        sa.Column("state", sa.String(length=40), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("feed", sa.String(length=80), nullable=True),
+        sa.Column("messages", sa.Integer(), nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.Column("raised_at", sa.BigInteger(), nullable=False),
+        sa.Column("claimed_by", sa.String(length=26), nullable=True),
+        sa.Column("claimed_at", sa.BigInteger(), nullable=True),
+        sa.Column("first_opened_by", sa.String(length=26), nullable=True),
+        sa.Column("first_opened_at", sa.BigInteger(), nullable=True),
+        sa.Column("closed_by", sa.String(length=26), nullable=True),
+        sa.Column("closed_at", sa.BigInteger(), nullable=True),
+        sa.Column("outcome", sa.String(length=40), nullable=True),
+        sa.Column("note", sa.LargeBinary(), nullable=True),
+        sa.Column("note_key", sa.String(length=26), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_review_case")),
+        comment="A matter about one person on one side of the wall. retention: governance",
+    )
+    with op.batch_alter_table("review_case", schema=None) as batch_op:
+        batch_op.create_index("ix_review_case_open", ["side", "state"], unique=False)
+        batch_op.create_index(batch_op.f("ix_review_case_subject"), ["subject"], unique=False)
+
+    op.create_table(
+        "case_history",
+        sa.Column("case", sa.String(length=26), nullable=False),
+        sa.Column("n", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.String(length=26), nullable=True),
+        sa.Column("act", sa.String(length=40), nullable=False),
+        sa.Column("detail", sa.String(length=40), nullable=False),
+        sa.ForeignKeyConstraint(["case"], ["review_case.id"], name=op.f("fk_case_history_case")),
+        sa.PrimaryKeyConstraint("case", "n", name=op.f("pk_case_history")),
+        comment="Everything that happened to a case; append-only. retention: governance",
+    )
+    op.create_table(
+        "case_message",
+        sa.Column("case", sa.String(length=26), nullable=False),
+        sa.Column("message", sa.String(length=26), nullable=False),
+        sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["case"], ["review_case.id"], name=op.f("fk_case_message_case")),
+        sa.PrimaryKeyConstraint("case", "message", name=op.f("pk_case_message")),
+        comment="A message that opened or raised a case. retention: governance",
+    )
+    with op.batch_alter_table("case_message", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_case_message_message"), ["message"], unique=False)
+
+    op.create_table(
+        "case_report",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("case", sa.String(length=26), nullable=False),
+        sa.Column("message", sa.String(length=26), nullable=True, comment="NULL for a call for help"),
+        sa.Column("reporter", sa.String(length=26), nullable=False, comment="never shown to the person reported"),
+        sa.Column("reason", sa.String(length=40), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", sa.String(length=26), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["case"], ["review_case.id"], name=op.f("fk_case_report_case")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_case_report")),
+        comment="What somebody told the team: a report, or a call for help. retention: governance",
+    )
+    with op.batch_alter_table("case_report", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_case_report_case"), ["case"], unique=False)
+
+    op.create_table(
+        "obligation",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("case", sa.String(length=26), nullable=False),
+        sa.Column("side", sa.String(length=40), nullable=False),
+        sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=40), nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.Column("next_rung", sa.Integer(), nullable=False),
+        sa.Column(
+            "due_at", sa.BigInteger(), nullable=True, comment="NULL only when met; an acknowledged one falls due again"
+        ),
+        sa.Column("acknowledged_by", sa.String(length=26), nullable=True),
+        sa.Column("acknowledged_at", sa.BigInteger(), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["case"], ["review_case.id"], name=op.f("fk_obligation_case")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_obligation")),
+        comment="Somebody must look: a running timer until a named person closes the case. retention: governance",
+    )
+    with op.batch_alter_table("obligation", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_obligation_case"), ["case"], unique=False)
+        batch_op.create_index("ix_obligation_due", ["state", "due_at"], unique=False)
+
+    op.create_table(
+        "recovery_code",
+        sa.Column("account", sa.String(length=26), nullable=False),
+        sa.Column("n", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("code_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("used_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["account"], ["account.id"], name=op.f("fk_recovery_code_account")),
+        sa.PrimaryKeyConstraint("account", "n", name=op.f("pk_recovery_code")),
+        comment="Single-use code to set a new password. retention: account",
+    )
+    op.create_table(
+        "room",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=80), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=40), nullable=False),
+        sa.Column("subject", sa.String(length=26), nullable=True, comment="the member it is about"),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["subject"], ["account.id"], name=op.f("fk_room_subject")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_room")),
+        comment="A place to talk. retention: as its messages",
+    )
+    with op.batch_alter_table("room", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_room_subject"), ["subject"], unique=False)
+
+    op.create_table(
+        "session",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("account", sa.String(length=26), nullable=False),
+        sa.Column("token_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.Column("revoked_at", sa.BigInteger(), nullable=True),
+        sa.Column("ticket_hash", sa.LargeBinary(length=32), nullable=True),
+        sa.Column("ticket_ends_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["account"], ["account.id"], name=op.f("fk_session_account")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_session")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_session_token_hash")),
+        comment="A sign-in; only the hash of its token is kept. retention: session",
+    )
+    with op.batch_alter_table("session", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_session_account"), ["account"], unique=False)
+
+    op.create_table(
+        "shift",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("account", sa.String(length=26), nullable=False),
+        sa.Column("role", sa.String(length=40), nullable=False),
+        sa.Column("starts_at", sa.BigInteger(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["account"], ["account.id"], name=op.f("fk_shift_account")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_shift")),
+        comment="Who is on duty, half-open [starts_at, ends_at). retention: staffing",
+    )
+    with op.batch_alter_table("shift", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_shift_account"), ["account"], unique=False)
+
+    op.create_table(
+        "membership",
+        sa.Column("room", sa.String(length=26), nullable=False),
+        sa.Column("account", sa.String(length=26), nullable=False),
+        sa.Column("state", sa.String(length=40), nullable=False),
+        sa.Column("joined_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["account"], ["account.id"], name=op.f("fk_membership_account")),
+        sa.ForeignKeyConstraint(["room"], ["room.id"], name=op.f("fk_membership_room")),
+        sa.PrimaryKeyConstraint("room", "account", name=op.f("pk_membership")),
+        comment="Who belongs to a room; state active or removed. retention: as the room",
+    )
+    with op.batch_alter_table("membership", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_membership_account"), ["account"], unique=False)
+
+    op.create_table(
+        "notice",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("obligation", sa.String(length=26), nullable=False),
+        sa.Column("case", sa.String(length=26), nullable=False),
+        sa.Column("rung", sa.Integer(), nullable=False),
+        sa.Column("cycle", sa.Integer(), nullable=False),
+        sa.Column("audience", sa.String(length=40), nullable=False),
+        sa.Column("recipient", sa.String(length=26), nullable=False),
+        sa.Column("channel", sa.String(length=40), nullable=False),
+        sa.Column("state", sa.String(length=40), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("attempted_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["obligation"], ["obligation.id"], name=op.f("fk_notice_obligation")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notice")),
+        sa.UniqueConstraint(
+            "obligation",
+            "cycle",
+            "rung",
+            "recipient",
+            "channel",
+            name=op.f("uq_notice_obligation_cycle_rung_recipient_channel"),
+        ),
+        comment="One person called by one channel. retention: governance",
+    )
+    with op.batch_alter_table("notice", schema=None) as batch_op:
+        batch_op.create_index("ix_notice_pending", ["state", "due_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_notice_recipient"), ["recipient"], unique=False)

@@ -1,0 +1,379 @@
+"""All tables. Each comment names what a row is; `retention` names the class that decides how long it is kept.
+
+Times are microseconds since 1970 (`Instant`). Bodies are sealed (`store.keys`); everything else is readable by the
+database's administrator and therefore holds no words of a member. Migrations (`store/migrations`) bring a database
+here; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.types import TypeEngine
+
+from server.store.columns import Instant
+
+ID = String(26)
+NAME = String(80)
+CODE = String(40)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _optional(name: str, kind: TypeEngine[Any]) -> Column[Any]:
+    return Column(name, kind, nullable=True)
+
+
+def _needed(name: str, kind: TypeEngine[Any]) -> Column[Any]:
+    return Column(name, kind, nullable=False)
+
+
+instance = Table(
+    "instance",
+    metadata,
+    Column("key", CODE, primary_key=True),
+    _needed("value", Text()),
+    comment="What this database is (kind: production, demo or test). retention: life of the service",
+)
+
+clock_map = Table(
+    "clock_map",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    _needed("origin_us", BigInteger()),
+    _needed("offset_us", BigInteger()),
+    _needed("speed", Float()),
+    comment="Mapping of the clock; only a demo or test database may hold a row. retention: life of the service",
+)
+
+# --- people -----------------------------------------------------------------------------------------------------------
+
+account = Table(
+    "account",
+    metadata,
+    Column("id", ID, primary_key=True),
+    _needed("role", CODE),
+    _needed("name", NAME),
+    Column("name_key", String(120), nullable=False, unique=True, comment="folded name; two that look alike are equal"),
+    _needed("password_hash", Text()),
+    _needed("state", CODE),
+    _needed("rules_version", CODE),
+    _needed("rules_accepted_at", Instant()),
+    _needed("created_at", Instant()),
+    _needed("version", Integer()),
+    comment="One person as the community knows them. retention: account",
+)
+
+recovery_code = Table(
+    "recovery_code",
+    metadata,
+    Column("account", ID, ForeignKey("account.id"), primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    _needed("code_hash", LargeBinary()),
+    _optional("used_at", Instant()),
+    comment="Single-use code to set a new password. retention: account",
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("account", ID, ForeignKey("account.id"), nullable=False, index=True),
+    Column("token_hash", LargeBinary(32), nullable=False, unique=True),
+    _needed("created_at", Instant()),
+    _needed("seen_at", Instant()),
+    _needed("ends_at", Instant()),
+    _optional("revoked_at", Instant()),
+    _optional("ticket_hash", LargeBinary(32)),
+    _optional("ticket_ends_at", Instant()),
+    comment="A sign-in; only the hash of its token is kept. retention: session",
+)
+
+shift = Table(
+    "shift",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("account", ID, ForeignKey("account.id"), nullable=False, index=True),
+    _needed("role", CODE),
+    _needed("starts_at", Instant()),
+    _needed("ends_at", Instant()),
+    comment="Who is on duty, half-open [starts_at, ends_at). retention: staffing",
+)
+
+# --- rooms and messages -----------------------------------------------------------------------------------------------
+
+feed = Table(
+    "feed",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    _needed("epoch", Integer()),
+    _needed("seq", BigInteger()),
+    Column("version", Integer, nullable=False, comment="moves when who may read or write here changes"),
+    comment="Head of a feed; the row is the lock that makes seq gapless. retention: as its room",
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("feed", String(80), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    _needed("kind", CODE),
+    _needed("ref", ID),
+    _needed("at", Instant()),
+    sqlite_with_rowid=False,
+    comment="The log of a feed: ids only, never a body. retention: as its room",
+)
+
+room = Table(
+    "room",
+    metadata,
+    Column("id", ID, primary_key=True),
+    _needed("kind", CODE),
+    _needed("name", NAME),
+    _needed("purpose", Text()),
+    _needed("state", CODE),
+    Column("subject", ID, ForeignKey("account.id"), nullable=True, index=True, comment="the member it is about"),
+    _needed("created_at", Instant()),
+    comment="A place to talk. retention: as its messages",
+)
+
+membership = Table(
+    "membership",
+    metadata,
+    Column("room", ID, ForeignKey("room.id"), primary_key=True),
+    Column("account", ID, ForeignKey("account.id"), primary_key=True, index=True),
+    _needed("state", CODE),
+    _needed("joined_at", Instant()),
+    comment="Who belongs to a room; state active or removed. retention: as the room",
+)
+
+read_cursor = Table(
+    "read_cursor",
+    metadata,
+    Column("account", ID, primary_key=True),
+    Column("feed", String(80), primary_key=True),
+    _needed("seq", BigInteger()),
+    comment="How far somebody has read; private to them. retention: account",
+)
+
+data_key = Table(
+    "data_key",
+    metadata,
+    Column("id", ID, primary_key=True),
+    _needed("subject", ID),
+    _needed("realm", CODE),
+    _needed("retention", CODE),
+    Column("wrapped", LargeBinary, nullable=True, comment="NULL: destroyed, what it sealed is gone"),
+    _needed("created_at", Instant()),
+    _optional("destroyed_at", Instant()),
+    UniqueConstraint("subject", "realm", "retention"),
+    comment="Data key of (subject, realm, retention class), wrapped by a key outside the database",
+)
+
+# No index on (feed, seq): the event log's primary key already holds that order, and one B-tree less is a fifth of the
+# cost of a message.
+message = Table(
+    "message",
+    metadata,
+    Column("id", ID, primary_key=True),
+    _needed("feed", String(80)),
+    _needed("seq", BigInteger()),
+    _needed("author", ID),
+    _needed("client_id", String(64)),
+    _needed("state", CODE),
+    Column("first_state", CODE, nullable=False, comment="as first acknowledged; a repeated send is answered with it"),
+    _needed("version", Integer()),
+    _needed("body", LargeBinary()),
+    _needed("key_id", ID),
+    _needed("level", Integer()),
+    Column("verdict", Text, nullable=False, comment="JSON with its schema number; never NULL: nothing is unscreened"),
+    _optional("reply_to", ID),
+    _optional("removed_by", CODE),
+    _needed("at", Instant()),
+    _optional("edited_at", Instant()),
+    UniqueConstraint("author", "client_id"),
+    sqlite_with_rowid=False,
+    comment="A message in its current version. retention: community_post or care_record",
+)
+
+message_version = Table(
+    "message_version",
+    metadata,
+    Column("message", ID, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    _needed("body", LargeBinary()),
+    _needed("key_id", ID),
+    _needed("verdict", Text()),
+    _needed("at", Instant()),
+    comment="An earlier version, kept for governance. retention: as its message",
+)
+
+finding = Table(
+    "finding",
+    metadata,
+    Column("message", ID, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    _needed("check", CODE),
+    _needed("category", CODE),
+    _needed("level", Integer()),
+    _needed("entry_id", String(80)),
+    _needed("start", Integer()),
+    _needed("end", Integer()),
+    _needed("reason", Text()),
+    comment="Why a message was noticed: entry and half-open offsets, never text. retention: as its message",
+)
+
+command = Table(
+    "command",
+    metadata,
+    Column("account", ID, primary_key=True),
+    Column("client_id", String(64), primary_key=True),
+    _needed("kind", CODE),
+    _needed("answer", LargeBinary()),
+    _needed("at", Instant()),
+    comment="First answer to a command, so that a repeat does nothing twice. retention: as what it changed",
+)
+
+# --- cases and obligations --------------------------------------------------------------------------------------------
+
+review_case = Table(
+    "review_case",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("side", CODE, nullable=False, comment="community, group or care: a case never spans the wall"),
+    Column("subject", ID, nullable=False, index=True),
+    _needed("origin", CODE),
+    _needed("level", Integer()),
+    _needed("categories", String(40)),
+    _needed("state", CODE),
+    _needed("version", Integer()),
+    _optional("feed", String(80)),
+    _needed("messages", Integer()),
+    _needed("opened_at", Instant()),
+    _needed("raised_at", Instant()),
+    _optional("claimed_by", ID),
+    _optional("claimed_at", Instant()),
+    _optional("first_opened_by", ID),
+    _optional("first_opened_at", Instant()),
+    _optional("closed_by", ID),
+    _optional("closed_at", Instant()),
+    _optional("outcome", CODE),
+    _optional("note", LargeBinary()),
+    _optional("note_key", ID),
+    Index("ix_review_case_open", "side", "state"),
+    comment="A matter about one person on one side of the wall. retention: governance",
+)
+
+case_message = Table(
+    "case_message",
+    metadata,
+    Column("case", ID, ForeignKey("review_case.id"), primary_key=True),
+    Column("message", ID, primary_key=True, index=True),
+    _needed("level", Integer()),
+    _needed("at", Instant()),
+    comment="A message that opened or raised a case. retention: governance",
+)
+
+case_report = Table(
+    "case_report",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("case", ID, ForeignKey("review_case.id"), nullable=False, index=True),
+    Column("message", ID, nullable=True, comment="NULL for a call for help"),
+    Column("reporter", ID, nullable=False, comment="never shown to the person reported"),
+    _needed("reason", CODE),
+    _needed("body", LargeBinary()),
+    _needed("key_id", ID),
+    _needed("verdict", Text()),
+    _needed("at", Instant()),
+    comment="What somebody told the team: a report, or a call for help. retention: governance",
+)
+
+case_history = Table(
+    "case_history",
+    metadata,
+    Column("case", ID, ForeignKey("review_case.id"), primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    _needed("at", Instant()),
+    _optional("actor", ID),
+    _needed("act", CODE),
+    _needed("detail", CODE),
+    comment="Everything that happened to a case; append-only. retention: governance",
+)
+
+obligation = Table(
+    "obligation",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("case", ID, ForeignKey("review_case.id"), nullable=False, index=True),
+    _needed("side", CODE),
+    _needed("level", Integer()),
+    _needed("state", CODE),
+    _needed("opened_at", Instant()),
+    _needed("next_rung", Integer()),
+    Column("due_at", Instant, nullable=True, comment="NULL only when met; an acknowledged one falls due again"),
+    _optional("acknowledged_by", ID),
+    _optional("acknowledged_at", Instant()),
+    _needed("version", Integer()),
+    Index("ix_obligation_due", "state", "due_at"),
+    comment="Somebody must look: a running timer until a named person closes the case. retention: governance",
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("obligation", ID, ForeignKey("obligation.id"), nullable=False),
+    _needed("case", ID),
+    _needed("rung", Integer()),
+    _needed("cycle", Integer()),
+    _needed("audience", CODE),
+    Column("recipient", ID, nullable=False, index=True),
+    _needed("channel", CODE),
+    _needed("state", CODE),
+    _needed("attempts", Integer()),
+    _needed("due_at", Instant()),
+    _optional("attempted_at", Instant()),
+    UniqueConstraint("obligation", "cycle", "rung", "recipient", "channel"),
+    Index("ix_notice_pending", "state", "due_at"),
+    comment="One person called by one channel. retention: governance",
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("writer", CODE, primary_key=True),
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    _needed("at", Instant()),
+    _optional("actor", ID),
+    _needed("act", CODE),
+    _needed("subject_kind", CODE),
+    _needed("subject", String(80)),
+    _needed("detail", CODE),
+    _needed("request_id", ID),
+    _needed("prev", LargeBinary(32)),
+    _needed("hash", LargeBinary(32)),
+    comment="Decisions, reveals and staff reads, chained per writer. retention: audit",
+)

@@ -1,0 +1,118 @@
+"""The store as the actions see it: write a unit, read with a function, ask what time it is.
+
+Everything that is kept goes through here. `write` answers after the commit; `read` sees one snapshot. The database's
+clock (`db_now`) passes through a mapping that only a demonstration or a test may hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from sqlalchemy import Connection, delete, insert, select
+
+from server.clock import REAL_TIME, Clock, ClockMapping
+from server.errors import Misconfigured
+from server.store import migrate
+from server.store.clock import DbNow, db_now
+from server.store.engine import Database, open_database
+from server.store.keys import Keyring
+from server.store.migrate import PRODUCTION
+from server.store.schema import clock_map, instance
+from server.store.unit import Tx, Unit
+from server.store.writer import Tell
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Store:
+    """An open store. `clock` gives the same time as `db_now`, within the drift of two machines."""
+
+    database: Database
+    keys: Keyring
+    clock: Clock
+    kind: str
+    db_now: DbNow
+
+    async def write(self, run: Callable[[Tx], T], feeds: Collection[str] = ()) -> T:
+        """Run a unit of work that may append to `feeds`, commit it and return its result (see `Writer.write`)."""
+        return await self.database.writer.write(Unit(run, feeds))
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        """Run a read; it sees one snapshot and must not write."""
+        return await self.database.read(fn)
+
+    def on_commit(self, tell: Tell) -> None:
+        """Hand the events of each committed batch to `tell`, in the order of commit."""
+        self.database.writer.tell = tell
+
+    async def set_clock(self, mapping: ClockMapping) -> None:
+        """Map the clock of a demonstration or test database; refused for any other."""
+        if self.kind == PRODUCTION:
+            raise Misconfigured("The clock of a real service can not be mapped.")
+
+        def run(tx: Tx) -> None:
+            tx.conn.execute(delete(clock_map))
+            tx.conn.execute(
+                insert(clock_map).values(
+                    id=1, origin_us=mapping.origin_us, offset_us=mapping.offset_us, speed=mapping.speed
+                )
+            )
+
+        await self.write(run)
+        self.clock.mapping = mapping
+
+    async def fast_forward(self, step: timedelta) -> None:
+        """Step the clock of a demonstration or test database forward."""
+        old = self.clock.mapping
+        offset = old.offset_us + step // timedelta(microseconds=1)
+        await self.set_clock(ClockMapping(old.origin_us, offset, old.speed))
+
+    async def close(self) -> None:
+        await self.database.close()
+
+
+def read_mapping(conn: Connection) -> ClockMapping:
+    """The mapping that the database holds; real time if none."""
+    row = conn.execute(select(clock_map)).one_or_none()
+    return REAL_TIME if row is None else ClockMapping(row.origin_us, row.offset_us, row.speed)
+
+
+def read_kind(conn: Connection) -> str:
+    """What the database is for: production, demo or test. Raises Misconfigured if it does not say."""
+    kind: str | None = conn.execute(select(instance.c.value).where(instance.c.key == "kind")).scalar_one_or_none()
+    if kind is None:
+        raise Misconfigured("This database has not been set up. Run `evenkeel init` first.", code="not_initialised")
+    return kind
+
+
+async def open_store(database_url: str, wrapping_key: bytes, *, kind: str) -> Store:
+    """Open the store of a migrated database that was initialised as `kind`.
+
+    Raises:
+        Misconfigured: not migrated, another kind, a mapped clock in production, or another process writes to it.
+    """
+    clock = Clock()
+    now = db_now(clock)
+    database = open_database(database_url, now)
+    try:
+        found, mapping = await database.read(_inspect)
+        if found != kind:
+            raise Misconfigured(
+                f"This is a {found} database; it can not be opened as {kind}. Check DATABASE_URL.", code="wrong_kind"
+            )
+        if kind == PRODUCTION and mapping != REAL_TIME:
+            raise Misconfigured("This database holds a mapped clock, which only a demonstration may have.")
+    except BaseException:
+        await database.close()
+        raise
+    clock.mapping = mapping
+    return Store(database, Keyring(wrapping_key), clock, kind, now)
+
+
+def _inspect(conn: Connection) -> tuple[str, ClockMapping]:
+    migrate.check(conn)
+    return read_kind(conn), read_mapping(conn)
