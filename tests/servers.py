@@ -216,7 +216,10 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 
 
 def _reachable(programs: Path, account: pwd.struct_passwd | None, folder: Path) -> Path:
-    """A folder of the same programs that `account` can run: a copy when a folder above them is closed to it."""
+    """A folder of the same programs that `account` can run: a copy when a folder above them is closed to it.
+
+    The copy keeps the wheel's layout, because the programs look for their libraries beside their own package.
+    """
     try:
         subprocess.run(
             [str(programs / "postgres"), "--version"],
@@ -226,8 +229,12 @@ def _reachable(programs: Path, account: pwd.struct_passwd | None, folder: Path) 
             **_as_account(account),
         )
     except PermissionError:
-        copy = folder / "postgresql"
-        shutil.copytree(programs.parent, copy, symlinks=True)
+        installation, package = programs.parent, programs.parent.parent
+        copy = folder / "programs" / package.name / installation.name
+        shutil.copytree(installation, copy, symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, folder / "programs" / libraries.name, symlinks=True)
         return copy / programs.name
     return programs
 
