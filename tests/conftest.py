@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.async_api import Browser, async_playwright
 
+from tests.browsers import BROWSER_ARGUMENTS, NoBrowserError, obtain_browser
 from tests.servers import PostgresServer, running_postgres
 
 
@@ -27,3 +29,23 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     url = server.create_database()
     yield url
     server.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def browser_path() -> Path:
+    """The program of a Chromium; the test fails, and says why, where none can be had."""
+    try:
+        return obtain_browser()
+    except NoBrowserError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture
+async def browser(browser_path: Path) -> AsyncIterator[Browser]:
+    """A headless Chromium of this test's own, on this test's loop; `await browser.new_context()` for each person."""
+    async with async_playwright() as playwright:
+        started = await playwright.chromium.launch(executable_path=browser_path, args=list(BROWSER_ARGUMENTS))
+        try:
+            yield started
+        finally:
+            await started.close()
