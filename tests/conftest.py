@@ -1,0 +1,51 @@
+"""Fixtures that every test may ask for: a real database of each kind, and a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+from tests.browsers import BROWSER_ARGUMENTS, NoBrowserError, obtain_browser
+from tests.servers import PostgresServer, running_postgres
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One real PostgreSQL for the session (with xdist: one for each worker)."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database that is this test's alone; the test runs once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'evenkeel.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    url = server.create_database()
+    yield url
+    server.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def browser_path() -> Path:
+    """The program of a Chromium; the test fails, and says why, where none can be had."""
+    try:
+        return obtain_browser()
+    except NoBrowserError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture
+async def browser(browser_path: Path) -> AsyncIterator[Browser]:
+    """A headless Chromium of this test's own, on this test's loop; `await browser.new_context()` for each person."""
+    async with async_playwright() as playwright:
+        started = await playwright.chromium.launch(executable_path=browser_path, args=list(BROWSER_ARGUMENTS))
+        try:
+            yield started
+        finally:
+            await started.close()
