@@ -1,0 +1,68 @@
+"""The single checks of the pipeline: small callables that each answer one question about a text.
+
+A check takes the submission and its text and returns its findings. It decides no disposition, raises freely (the
+pipeline turns that into a finding), and runs in time linear in the text. Too long a text is refused before it comes
+here.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from itertools import groupby
+
+from moderation.types import Category, Finding, Level, Submission
+from watchwords.matcher import Matcher
+
+Check = Callable[[Submission, str], list[Finding]]
+
+# "Nooooo" and "hahaha" are people; two hundred of one character is a wall that pushes everybody else off the screen.
+FLOOD_RUN = 200
+_INVISIBLE = frozenset({"Cc", "Cf", "Co", "Cn", "Cs", "Zs", "Zl", "Zp", "Mn", "Me"})
+# Letters to Unicode, blank to a reader: Hangul fillers and the empty Braille cell.
+_BLANK_LETTERS = frozenset("ᅟᅠㅤﾠ⠀")
+_NOT_BLANK = re.compile(r"[!-~]")
+
+
+def watchwords_check(matcher: Matcher) -> Check:
+    """The check against the watchword lists: one finding for each match, with its entry's reason."""
+
+    def check(submission: Submission, text: str) -> list[Finding]:
+        return [
+            Finding(
+                "watchwords",
+                Category(match.category),
+                Level(match.level),
+                match.entry_id,
+                match.start,
+                match.end,
+                " ".join((matcher.reason(match.entry_id), *(f"({note})" for note in match.adjustments))),
+            )
+            for match in matcher.find(text)
+        ]
+
+    return check
+
+
+def invisible_check(submission: Submission, text: str) -> list[Finding]:
+    """A text that is not empty but shows nothing: a way round the filter, or a client gone wrong."""
+    if not text or _NOT_BLANK.search(text):
+        return []
+    if all(c in _BLANK_LETTERS or unicodedata.category(c) in _INVISIBLE for c in text):
+        return [Finding("invisible", Category.HARASSMENT, Level.GREY, "", 0, len(text), "The text shows nothing.")]
+    return []
+
+
+def flooding_check(submission: Submission, text: str) -> list[Finding]:
+    """A run of `FLOOD_RUN` or more of one character, the longest only."""
+    if len(text) < FLOOD_RUN:
+        return []
+    best_start = best_length = place = 0
+    for _, run in groupby(text):
+        length = sum(1 for _ in run)
+        if length > best_length:
+            best_start, best_length = place, length
+        place += length
+    if best_length < FLOOD_RUN:
+        return []
+    reason = "One character fills the screen."
+    return [Finding("flooding", Category.HARASSMENT, Level.GREY, "", best_start, best_start + best_length, reason)]

@@ -1,0 +1,108 @@
+"""From a text to one verdict: every check runs, and whatever goes wrong is said, never read as clean.
+
+Decided here: the order, the deadline, and what a failing check becomes. Not decided here: what happens to the text
+(policy).
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from moderation.checks import Check, flooding_check, invisible_check, watchwords_check
+from moderation.policy import DispositionPolicy
+from moderation.types import Category, Finding, Level, Submission, Verdict
+from watchwords.matcher import Matcher
+
+DEADLINE = timedelta(milliseconds=50)
+
+
+class Pipeline:
+    """All checks against one set of lists and one policy. Immutable: new lists are a new pipeline, swapped in whole."""
+
+    def __init__(
+        self,
+        matcher: Matcher,
+        policy: DispositionPolicy,
+        clock_ns: Callable[[], int],
+        *,
+        deadline: timedelta = DEADLINE,
+        checks: Sequence[tuple[str, Check]] | None = None,
+    ) -> None:
+        """
+        Args:
+            matcher: the lists, compiled.
+            policy: what follows from a finding.
+            clock_ns: monotonic nanoseconds, for the deadline only.
+            deadline: after this no further check begins; a check is never interrupted (the supervisor does that).
+            checks: named checks in order; None means the usual ones.
+        """
+        self._matcher = matcher
+        self._policy = policy
+        self._clock_ns = clock_ns
+        self._deadline_ns = round(deadline.total_seconds() * 1e9)
+        usual: tuple[tuple[str, Check], ...] = (
+            ("watchwords", watchwords_check(matcher)),
+            ("invisible", invisible_check),
+            ("flooding", flooding_check),
+        )
+        self._checks = usual if checks is None else tuple(checks)
+
+    @property
+    def list_version(self) -> str:
+        """The version of the lists that verdicts of this pipeline name."""
+        return self._matcher.version
+
+    @property
+    def policy_version(self) -> str:
+        """The version of the policy that verdicts of this pipeline name."""
+        return self._policy.version
+
+    def screen(self, submission: Submission) -> Verdict:
+        """Everything that all checks find in the text, and what is to happen to it. Never raises for any text.
+
+        A check that raises becomes a finding `check_failed`; one that ends after the deadline, or can not begin
+        before it,
+        `over_time`; lists with nothing in them, `empty_list`. Each of these makes the verdict incomplete.
+        """
+        findings: list[Finding] = []
+        complete = True
+        if not self._matcher.entry_count:
+            findings.append(_fault("watchwords", "empty_list"))
+            complete = False
+        start = self._clock_ns()
+        for name, check in self._checks:
+            if self._clock_ns() - start > self._deadline_ns:
+                findings.append(_fault(name, "over_time"))
+                complete = False
+                continue
+            try:
+                findings += check(submission, submission.text)
+            except Exception:
+                findings.append(_fault(name, "check_failed"))
+                complete = False
+        if complete and self._clock_ns() - start > self._deadline_ns:
+            findings.append(_fault(self._checks[-1][0], "over_time"))
+            complete = False
+        return self._verdict(submission, findings, complete)
+
+    def unchecked(self, submission: Submission, reason: str) -> Verdict:
+        """The verdict on a text that must not be screened again, such as one the supervisor saw stall: incomplete."""
+        return self._verdict(submission, [_fault("pipeline", reason)], complete=False)
+
+    def _verdict(self, submission: Submission, findings: list[Finding], complete: bool) -> Verdict:
+        # Stable: equal levels keep the order of the checks, and within one check that of the text.
+        findings.sort(key=lambda finding: -finding.level)
+        categories: dict[Category, None] = {f.category: None for f in findings if f.category is not None}
+        return Verdict(
+            level=findings[0].level if findings else Level.NONE,
+            categories=tuple(categories),
+            findings=tuple(findings),
+            disposition=self._policy.disposition(submission, findings, complete),
+            list_version=self._matcher.version,
+            policy_version=self._policy.version,
+            complete=complete,
+        )
+
+
+def _fault(check: str, reason: str) -> Finding:
+    """A finding about the screening itself; the text is not blamed, so it has no category and no level."""
+    return Finding(check, None, Level.NONE, "", 0, 0, reason)

@@ -1,0 +1,197 @@
+"""Where the lists' entries stand in a text, through its disguises, in time linear in the text.
+
+All phrases of all lists are one automaton and all patterns one re2 set, so a message costs about the same against three
+thousand phrases as against thirty. Only patterns that the set reports are looked up for their place.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import ahocorasick_rs
+import re2  # type: ignore[import-untyped]
+
+from watchwords.context import adjust
+from watchwords.lexicon import Entry, Lexicon, load_lexicon
+from watchwords.normalise import View, normalise
+from watchwords.repair import Repairer
+
+# Words of a long text are repaired window by window, so that padding can not use up the allowance of what follows it.
+WINDOW = 2_000
+REPAIRS_A_WINDOW = 64
+# More matches of one entry than this say nothing new. Contact details are exempt: each one must be masked.
+MOST_OF_ONE = 8
+MOST_CONTACTS = 256
+
+_TOKEN = re.compile(r"[a-z0-9@$!|+€*#_%?]{2,}")
+_WORD = re.compile(r"[a-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One entry found in a text.
+
+    `start` and `end` are half-open offsets into the original text. `view` names the reading in which it was found.
+    `adjustments` are the reason codes of the context rules that lowered `level`; usually there are none.
+    """
+
+    entry_id: str
+    category: str
+    level: int
+    start: int
+    end: int
+    view: str
+    adjustments: tuple[str, ...] = ()
+
+
+class Matcher:
+    """A lexicon, compiled. Immutable as far as anybody can see: new lists are a new matcher."""
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        """Compile all phrases and patterns; a few hundredths of a second for some thousand phrases."""
+        self.version = lexicon.version
+        self.lexicon = lexicon
+        self._entries = {entry.id: entry for entry in lexicon.entries}
+        phrases: dict[str, list[tuple[Entry, bool]]] = {}
+        for entry in lexicon.entries:
+            for phrase in entry.phrases:
+                phrases.setdefault(phrase, []).append((entry, True))
+            for phrase in entry.exceptions:
+                phrases.setdefault(phrase, []).append((entry, False))
+        self._meanings = tuple(tuple(meanings) for meanings in phrases.values())
+        self._automaton = ahocorasick_rs.AhoCorasick(
+            list(phrases), implementation=ahocorasick_rs.Implementation.ContiguousNFA if phrases else None
+        )
+        self._patterns = tuple((entry, re2.compile(entry.pattern)) for entry in lexicon.entries if entry.pattern)
+        self._set = re2.Set.SearchSet()
+        for entry, _ in self._patterns:
+            self._set.Add(entry.pattern)
+        self._set.Compile()
+        self._repairer = Repairer(_vocabulary(lexicon))
+
+    @classmethod
+    def load(cls) -> "Matcher":
+        """The matcher for the lists that come with the program, with their examples checked."""
+        return cls(load_lexicon())
+
+    @property
+    def entry_count(self) -> int:
+        """How many entries it looks for; 0 means that it can find nothing and must not be trusted."""
+        return len(self._entries)
+
+    def reason(self, entry_id: str) -> str:
+        """Why an entry is on the list, in the plain words that moderators see."""
+        return self._entries[entry_id].reason
+
+    def find(self, text: str) -> tuple[Match, ...]:
+        """Every entry of level 1 or more in the text, in the order of the text, adjusted for context.
+
+        What is found inside an idiom (an entry of level 0) or touched by one of its entry's exceptions is left out.
+        Never raises for any text.
+        """
+        found = self._found(text)
+        return tuple(sorted(found, key=lambda match: (match.start, match.end, match.entry_id))) if found else ()
+
+    def entries_in(self, text: str) -> frozenset[str]:
+        """The ids of all entries in the text, idioms included; for checking lists and explaining them."""
+        return frozenset(match.entry_id for match in self._found(text, idioms=True))
+
+    def _found(self, text: str, idioms: bool = False) -> list[Match]:
+        out: dict[tuple[str, int], Match] = {}
+        counts: dict[str, int] = {}
+        for view in self._views(text):
+            raw, excepted = self._in_view(view)
+            if not raw:
+                continue
+            idiom_spans = [(start, end) for entry, start, end in raw if not entry.level]
+            for entry, start, end in raw:
+                if not entry.level and not idioms:
+                    continue
+                if entry.level and any(s <= start and end <= e for s, e in idiom_spans):
+                    continue
+                if any(name == entry.id and s < end and start < e for name, s, e in excepted):
+                    continue
+                if counts.get(entry.id, 0) >= (MOST_CONTACTS if entry.category == "P" else MOST_OF_ONE):
+                    continue
+                first, last = view.span(start, end)
+                if self._known(out, entry.id, first, last):
+                    continue
+                level, notes = adjust(view.text, start, end, entry.category, entry.level)
+                out[entry.id, first] = Match(entry.id, entry.category, level, first, last, view.name, notes)
+                counts[entry.id] = counts.get(entry.id, 0) + 1
+        return list(out.values())
+
+    @staticmethod
+    def _known(out: dict[tuple[str, int], Match], entry_id: str, start: int, end: int) -> bool:
+        return any(match.entry_id == entry_id and match.start < end and start < match.end for match in out.values())
+
+    def _views(self, text: str) -> Iterator[View]:
+        for view in normalise(text).views:
+            yield view
+            if pieces := self._repairs(view.text):
+                yield replace_name(view.replaced("repaired", pieces), view.name)
+
+    def _repairs(self, text: str) -> list[tuple[int, int, str]]:
+        """The words of a view that read as something else, as (start, end, what they read)."""
+        pieces: list[tuple[int, int, str]] = []
+        window_end, left = WINDOW, REPAIRS_A_WINDOW
+        known = self._repairer.remembered
+        for token in _TOKEN.finditer(text):
+            word = token.group()
+            was_read, reads = known(word)
+            if not was_read:
+                if token.start() >= window_end:
+                    window_end, left = token.start() + WINDOW, REPAIRS_A_WINDOW
+                if not left:
+                    continue
+                left -= 1
+                reads = self._repairer.read(word)
+            if reads is not None:
+                pieces.append((token.start(), token.end(), reads))
+        return pieces
+
+    def _in_view(self, view: View) -> tuple[list[tuple[Entry, int, int]], list[tuple[str, int, int]]]:
+        """What stands in one view, by offsets in the view: (matches, exceptions)."""
+        text = view.text
+        raw: list[tuple[Entry, int, int]] = []
+        excepted: list[tuple[str, int, int]] = []
+        for index, start, end in self._automaton.find_matches_as_indexes(text, overlapping=True):
+            if _inside_word(text, start, end):
+                continue
+            for entry, wanted in self._meanings[index]:
+                if wanted:
+                    raw.append((entry, start, end))
+                else:
+                    excepted.append((entry.id, start, end))
+        for index in self._set.Match(text) if self._patterns else ():
+            entry, pattern = self._patterns[index]
+            most = MOST_CONTACTS if entry.category == "P" else MOST_OF_ONE
+            for number, place in enumerate(pattern.finditer(text)):
+                if number >= most:
+                    break
+                raw.append((entry, place.start(), place.end()))
+        return raw, excepted
+
+
+def replace_name(view: View, source: str) -> View:
+    """The view under a name that also says which reading it was made from."""
+    return view if source == "base" else replace(view, name=f"{source}+{view.name}")
+
+
+def _inside_word(text: str, start: int, end: int) -> bool:
+    """True if a letter or digit goes on at either end, so that the match is part of a longer word."""
+    return (start > 0 and text[start - 1].isalnum() and text[start].isalnum()) or (
+        end < len(text) and text[end].isalnum() and text[end - 1].isalnum()
+    )
+
+
+def _vocabulary(lexicon: Lexicon) -> set[str]:
+    """Every word of a phrase that leads somewhere, and the literal words of patterns."""
+    words: set[str] = set()
+    for entry in lexicon.entries:
+        if entry.level:
+            for phrase in entry.phrases:
+                words.update(phrase.split())
+            if entry.category != "P":
+                words.update(word for word in _WORD.findall(re.sub(r"\\.", " ", entry.pattern)) if len(word) > 2)
+    return words

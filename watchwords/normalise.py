@@ -1,0 +1,203 @@
+"""One text seen through its disguises, each view with a map back to the original.
+
+Decided here: how characters are folded and which whole-text disguises (spaced letters, marks inside words) are
+undone. What happens to single words (leet, stars, typing errors, joined words) needs a vocabulary and is in `repair`.
+
+Nothing is cut off: every character of the text is in the base view or is one that a reader can not see.
+"""
+
+import re
+import unicodedata
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+# A single character that would grow beyond this (Arabic ligatures grow to 18) stays itself: growth is how ten
+# kilobytes of input became ninety milliseconds of work. Nothing up to this length that spells Latin text is lost.
+_MOST_GROWTH = 4
+_CACHE_SIZE = 8_192
+
+_LOOKALIKES = {
+    # Cyrillic
+    "абвгеёзийклмнопрстухьїіјѕһԁԛԝӏуѵҽɡ": "a6bree3nnkimhonpctyxbiijshdqwlyvеg",
+    # Greek
+    "αβγδεηικλμνορσςτυχω": "abydeniklmvopsstuxw",
+    # Small capitals and other Latin letters that compatibility folding leaves alone
+    "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢıȷłøđħŧɑɒƙɩɪɾʂʈʋᵹɛɔƅ": "abcdefghijklmnoprstuvwyzijlodhtaakiirstvgeob",
+    # Negative squared and negative circled letters
+    "🅰🅱🅲🅳🅴🅵🅶🅷🅸🅹🅺🅻🅼🅽🅾🅿🆀🆁🆂🆃🆄🆅🆆🆇🆈🆉": "abcdefghijklmnopqrstuvwxyz",
+    "🅐🅑🅒🅓🅔🅕🅖🅗🅘🅙🅚🅛🅜🅝🅞🅟🅠🅡🅢🅣🅤🅥🅦🅧🅨🅩": "abcdefghijklmnopqrstuvwxyz",
+    # Regional indicators
+    "🇦🇧🇨🇩🇪🇫🇬🇭🇮🇯🇰🇱🇲🇳🇴🇵🇶🇷🇸🇹🇺🇻🇼🇽🇾🇿": "abcdefghijklmnopqrstuvwxyz",
+    # Dashes are spaces, as the hyphen is
+    "‐‑‒–—―−﹘﹣": "---------",
+    "•·∙": "...",
+}
+_GONE = frozenset("'`´‘’‚‛ʼʹʻ′＇")
+_WORD_RUN = re.compile(r" {2,}")
+# Three or more single letters or digits with up to three other characters between them: "k i l l", "k.i.l.l", "k - i
+# - l - l".
+_SPACED = re.compile(r"(?<![a-z0-9])[a-z0-9](?:[^a-z0-9]{1,3}[a-z0-9]){2,}(?![a-z0-9])")
+_INSIDE = re.compile(r"(?<=[a-z0-9])[^a-z0-9\s]+(?=[a-z0-9])")
+_BETWEEN = re.compile(r"[a-z0-9][^a-z0-9\s]+[a-z0-9]|[^a-z0-9\s]{2,}|_")
+_NOT_WORD = re.compile(r"[^a-z0-9]+")
+
+
+def _fold_character(character: str) -> str:
+    """The folded form of one character: "" if a reader can not see it or it is an apostrophe, " " for any kind of
+    space.
+    """
+    if character in _GONE:
+        return ""
+    wide = unicodedata.normalize("NFKC", character)
+    if len(wide) > _MOST_GROWTH:
+        wide = character
+    folded = []
+    for part in unicodedata.normalize("NFKD", wide.casefold()):
+        category = unicodedata.category(part)
+        if part in _GONE or category in {"Mn", "Me", "Cf"} or part in "ᅟᅠㅤﾠ":
+            continue
+        if category in {"Cc", "Zs", "Zl", "Zp"}:
+            folded.append(" ")
+            continue
+        part = _TABLE_OF_LOOKALIKES.get(part, part)
+        folded.append(" " if part == "-" else part)
+    return "".join(folded)
+
+
+def _lookalikes() -> dict[str, str]:
+    table: dict[str, str] = {}
+    for strange, plain in _LOOKALIKES.items():
+        if len(strange) != len(plain):
+            raise AssertionError(f"look-alikes {strange!r}: {len(strange)} characters stand for {len(plain)}")
+        table.update(zip(strange, plain, strict=True))
+    return table
+
+
+class _Folding(dict[int, str]):
+    """A `str.translate` table that works characters out when first met, and forgets them all when it grows too
+    large.
+    """
+
+    def __missing__(self, code: int) -> str:
+        if len(self) > _CACHE_SIZE:
+            self.clear()
+        folded = self[code] = _fold_character(chr(code))
+        return folded
+
+
+_TABLE_OF_LOOKALIKES = _lookalikes()
+_FOLDING = _Folding()
+
+
+@dataclass(slots=True)
+class View:
+    """One reading of a text.
+
+    `text` holds lower-case words with single spaces. `span` maps half-open offsets in it to half-open offsets in the
+    original. The map is worked out when first asked for: most texts match nothing.
+    """
+
+    name: str
+    text: str
+    _original: str
+    _starts: "array[int] | None" = None
+    _ends: "array[int] | None" = None
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """The half-open span of the original text that the non-empty half-open span of this view came from."""
+        starts, ends = self.offsets()
+        return starts[start], ends[end - 1]
+
+    def offsets(self) -> "tuple[array[int], array[int]]":
+        """For each character of the view, where its part of the original starts and ends."""
+        if self._starts is None or self._ends is None:
+            self._starts, self._ends = _offsets(self._original)
+        return self._starts, self._ends
+
+    def replaced(self, name: str, pieces: Iterable[tuple[int, int, str]]) -> "View":
+        """A view in which each piece (start, end, what it reads instead) is replaced; pieces are ordered and disjoint.
+
+        Every character of a replacement maps to the whole of what it replaces.
+        """
+        starts, ends = self.offsets()
+        text: list[str] = []
+        new_starts, new_ends = array("l"), array("l")
+        done = 0
+        for start, end, reads in pieces:
+            text += (self.text[done:start], reads)
+            new_starts.extend(starts[done:start])
+            new_ends.extend(ends[done:start])
+            new_starts.extend([starts[start]] * len(reads))
+            new_ends.extend([ends[end - 1]] * len(reads))
+            done = end
+        text.append(self.text[done:])
+        new_starts.extend(starts[done:])
+        new_ends.extend(ends[done:])
+        return View(name, "".join(text), self._original, new_starts, new_ends)
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """All readings of one text, the base view first."""
+
+    original: str
+    views: tuple[View, ...]
+
+    @property
+    def base(self) -> View:
+        """The folded text itself."""
+        return self.views[0]
+
+
+def fold(text: str) -> str:
+    """The base reading of a text: lower case, look-alikes and accents undone, invisible characters and apostrophes
+    gone, hyphens and white space as single spaces. List phrases are folded in the same way.
+    """
+    folded = text.translate(_FOLDING)
+    return _WORD_RUN.sub(" ", folded) if "  " in folded else folded
+
+
+def normalise(text: str) -> Views:
+    """Every reading of a text that a cheap look at it calls for. Never raises; time and size are linear in the text."""
+    base = View("base", fold(text), text)
+    found = [base]
+    if _BETWEEN.search(base.text):
+        found.append(base.replaced("words", ((m.start(), m.end(), " ") for m in _NOT_WORD.finditer(base.text))))
+        inside = [(m.start(), m.end(), "") for m in _INSIDE.finditer(base.text)]
+        if inside:
+            found.append(base.replaced("joined", inside))
+    if "-" in text and (hyphens := _hyphens(base)):
+        found.append(base.replaced("unhyphened", hyphens))
+    spaced = [(m.start(), m.end(), _NOT_WORD.sub("", m.group())) for m in _SPACED.finditer(base.text)]
+    if spaced:
+        found.append(base.replaced("despaced", spaced))
+    return Views(text, tuple(found))
+
+
+def _hyphens(base: View) -> list[tuple[int, int, str]]:
+    """The spaces of the base view that were hyphens between two letters."""
+    starts, _ = base.offsets()
+    return [
+        (i, i + 1, "")
+        for i in range(1, len(base.text) - 1)
+        if base.text[i] == " "
+        and base._original[starts[i]] == "-"
+        and base.text[i + 1] != " "
+        and base.text[i - 1] != " "
+    ]
+
+
+def _offsets(text: str) -> "tuple[array[int], array[int]]":
+    """The offset maps of `fold(text)`: the same walk, a character at a time."""
+    starts, ends = array("l"), array("l")
+    after_space = False
+    for place, character in enumerate(text):
+        for part in _FOLDING[ord(character)]:
+            if part == " " and after_space:
+                ends[-1] = place + 1
+                continue
+            after_space = part == " "
+            starts.append(place)
+            ends.append(place + 1)
+    return starts, ends
