@@ -3,11 +3,11 @@
 Decided here: what of a frame's bytes is refused, with which code, and how much of a newer server's frames an older
 client can still use. Not decided here: the order of frames (`session`) and what they do (`server.actions`).
 
-Two libraries read MessagePack here. `msgspec` decodes straight into the typed frames, checking types, bounds and unknown
-fields on the way; `msgpack` builds a dict that would still have to be checked. But msgspec keeps the last of two equal
-keys in silence, and two readers that disagree about which one counts are a way round a check; so `msgpack` (for JSON the
-standard library) reads each command once more and refuses keys given twice. For a `send`: 1.1 us typed, half of it the
-patterns of its ids, and 1.0 us for the second reading (two-core machine, November 2026).
+Two libraries read MessagePack here. `msgspec` decodes straight into the typed frames, checking types, bounds and
+unknown fields on the way; `msgpack` builds a dict that would still have to be checked. But msgspec keeps the last of
+two equal keys in silence, and two readers that disagree about which one counts are a way round a check; so `msgpack`
+(for JSON the standard library) reads each command once more and refuses keys given twice. For a `send`: 1.1 us typed,
+half of it the patterns of its ids, and 1.0 us for the second reading (two-core machine, November 2026).
 
 Depth: a typed decoder goes only as deep as the frame types do (4 levels), since an unknown field of a command is an
 error before its value is entered. Skipped values of a reply go through msgspec's guarded recursion. Neither reaches the
