@@ -24,7 +24,9 @@ VERSION = 1
 MINOR = 0
 
 # Bounds. A frame over MAX_FRAME_BYTES is refused with an error; one over DISCARD_BYTES ends the connection (1009).
+# A reply may be longer than a command: a page holds up to PAGE_SIZE messages of MAX_BODY_CHARS each, a case two pages.
 MAX_FRAME_BYTES = 64 * 1024
+MAX_REPLY_BYTES = 4 * 1024 * 1024
 DISCARD_BYTES = 1024 * 1024
 MAX_DEPTH = 16
 MAX_BODY_CHARS = 4_000
@@ -34,9 +36,10 @@ PAGE_SIZE = 50
 # What a client may offer in `hello.features`; the welcome names those accepted.
 FEATURES = ("handling", "console")
 
-ClientId = Annotated[str, Meta(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_.:~#-]+$")]
-FeedName = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[a-z]+(:[A-Za-z0-9_-]+)?$")]
-Ident = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9_-]+$")]
+# \A and \Z, not ^ and $: `$` also matches before a line break at the end.
+ClientId = Annotated[str, Meta(min_length=8, max_length=64, pattern=r"\A[A-Za-z0-9_.:~#-]+\Z")]
+FeedName = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"\A[a-z]+(:[A-Za-z0-9_-]+)?\Z")]
+Ident = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"\A[A-Za-z0-9_-]+\Z")]
 Body = Annotated[str, Meta(min_length=1, max_length=MAX_BODY_CHARS)]
 OptionalBody = Annotated[str, Meta(max_length=MAX_BODY_CHARS)]
 Seq = Annotated[int, Meta(ge=0, lt=1 << 53)]
