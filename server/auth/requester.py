@@ -3,19 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-
-class Role(StrEnum):
-    """The roles of the service; one account has exactly one."""
-
-    MEMBER = "member"
-    MODERATOR = "moderator"
-    THERAPIST = "therapist"
-    FACILITATOR = "facilitator"
-    CLINICIAN = "clinician"
-    CLINICAL_LEAD = "clinical_lead"
-    ADMIN = "admin"
+from moderation.types import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +25,6 @@ class Requester:
     @property
     def is_staff(self) -> bool:
         return self.role is not Role.MEMBER
+
+
+__all__ = ["Requester", "Role"]

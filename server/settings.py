@@ -1,0 +1,142 @@
+"""What an operator sets, read once from the environment (EVENKEEL_...) and checked before anything starts.
+
+Clinical policy (lists, ladders, dispositions) is not here: it lies in reviewed files with an owner and a date.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from server.errors import Misconfigured
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Settings(BaseSettings):
+    """Every setting with its default. Durations are in seconds, sizes in bytes unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="EVENKEEL_", frozen=True, extra="forbid", populate_by_name=True)
+
+    database_url: str = Field(
+        default="sqlite:///var/evenkeel.db", validation_alias=AliasChoices("DATABASE_URL", "EVENKEEL_DATABASE_URL")
+    )
+    key_file: Path = Path("var/evenkeel.key")
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    origins: Annotated[tuple[str, ...], NoDecode] = ()
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    kind: Literal["production", "demo", "test"] = "production"
+    service_name: str = "Evenkeel"
+    rules_version: str = "2026-11"
+    fallback_people: Annotated[tuple[str, ...], NoDecode] = ()
+    session_idle_s: Annotated[int, Field(ge=300)] = 12 * 3600
+    session_absolute_s: Annotated[int, Field(ge=300)] = 14 * 24 * 3600
+    argon2_memory_kib: Annotated[int, Field(ge=8)] = 19_456
+    argon2_passes: Annotated[int, Field(ge=1)] = 2
+    screening_deadline_ms: Annotated[int, Field(ge=1, le=1_000)] = 50
+    ladder_poll_s: Annotated[float, Field(gt=0, le=5)] = 1.0
+
+    @field_validator("origins", "trusted_proxies", "fallback_people", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("origins")
+    @classmethod
+    def _exact_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            scheme, _, rest = origin.partition("://")
+            if scheme not in ("http", "https") or not rest or "/" in rest or "*" in rest:
+                raise ValueError("an origin is written as https://host or https://host:port, with nothing behind it")
+        return value
+
+    @field_validator("host")
+    @classmethod
+    def _loopback_only(cls, value: str) -> str:
+        if value not in LOOPBACK:
+            raise ValueError(
+                "only a loopback address is served until staff sign in with a second factor; use 127.0.0.1 and put a "
+                "proxy with TLS in front for trials"
+            )
+        return value
+
+    @property
+    def tls(self) -> bool:
+        """Whether browsers reach the service by https (then cookies are `__Host-` and Secure)."""
+        return any(origin.startswith("https://") for origin in self.origins)
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """Exact origins from which a browser may open a socket or change anything."""
+        if self.origins:
+            return frozenset(self.origins)
+        return frozenset({f"http://127.0.0.1:{self.port}", f"http://localhost:{self.port}"})
+
+    @property
+    def allowed_hosts(self) -> frozenset[str]:
+        """Host headers that are answered."""
+        return frozenset(origin.partition("://")[2] for origin in self.allowed_origins)
+
+    @property
+    def session_idle(self) -> timedelta:
+        return timedelta(seconds=self.session_idle_s)
+
+    @property
+    def session_absolute(self) -> timedelta:
+        return timedelta(seconds=self.session_absolute_s)
+
+
+def load_settings(**given: object) -> Settings:
+    """Settings from the environment, overridden by `given`.
+
+    Raises:
+        Misconfigured: names each setting at fault and what to do.
+    """
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'EVENKEEL_' + str(fault['loc'][0]).upper() if fault['loc'] else 'settings'}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise Misconfigured(f"Check these settings: {faults}") from None
+
+
+def read_key(path: Path) -> bytes:
+    """The 32 bytes that wrap every data key. Raises Misconfigured if the file is missing, open to others or wrong."""
+    try:
+        mode = path.stat().st_mode & 0o077
+        key = path.read_bytes()
+    except OSError:
+        raise Misconfigured(
+            f"The key file {path.name} can not be read. Run `evenkeel init`.", field="key_file"
+        ) from None
+    if mode:
+        raise Misconfigured(f"The key file {path.name} can be read by others. Run `chmod 600` on it.", field="key_file")
+    if len(key) != 32:
+        raise Misconfigured(f"The key file {path.name} must hold exactly 32 bytes.", field="key_file")
+    return key
+
+
+def make_key(path: Path) -> bytes:
+    """Write a new key file with mode 0600. Raises Misconfigured if there is one already: it is never overwritten."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    key = secrets.token_bytes(32)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise Misconfigured(
+            f"There is a key file {path.name} already; it is not overwritten.", field="key_file"
+        ) from None
+    with os.fdopen(handle, "wb") as file:
+        file.write(key)
+    return key
