@@ -24,7 +24,7 @@ def digest(text: str) -> bytes:
 
 
 class Screening:
-    """Turns a text into a verdict, synchronously and in microseconds; it never raises and never answers "clean" by fault.
+    """Turns a text into a verdict, synchronously and in microseconds; it never raises, and a fault is never "clean".
 
     Args:
         pipeline: the checks and the policy.

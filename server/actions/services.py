@@ -14,6 +14,20 @@ from server.settings import Settings
 from server.store.store import Store
 
 
+class Wake:
+    """A signal that can be waited for; setting it twice is setting it once."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[[], None]] = []
+
+    def __call__(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        self._listeners.append(listener)
+
+
 @dataclass(slots=True)
 class Services:
     """Frozen in use: nothing is replaced while the service runs.
@@ -31,22 +45,8 @@ class Services:
     ladders: LadderPolicy
     secret: bytes
     notifiers: dict[str, Notifier] = field(default_factory=dict)
-    wake_ladders: Wake = field(default_factory=lambda: Wake())
+    wake_ladders: Wake = field(default_factory=Wake)
 
     @property
     def clock(self) -> Clock:
         return self.store.clock
-
-
-class Wake:
-    """A signal that can be waited for; setting it twice is setting it once."""
-
-    def __init__(self) -> None:
-        self._listeners: list[Callable[[], None]] = []
-
-    def __call__(self) -> None:
-        for listener in self._listeners:
-            listener()
-
-    def listen(self, listener: Callable[[], None]) -> None:
-        self._listeners.append(listener)
