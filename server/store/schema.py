@@ -271,6 +271,8 @@ review_case = Table(
     _needed("version", Integer()),
     _optional("feed", String(80)),
     _needed("messages", Integer()),
+    _needed("care", CODE),
+    Column("clinical", Integer, nullable=False, comment="1 once a clinician was called: then clinicians see it"),
     _needed("opened_at", Instant()),
     _needed("raised_at", Instant()),
     _optional("claimed_by", ID),

@@ -187,6 +187,10 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("feed", sa.String(length=80), nullable=True),
         sa.Column("messages", sa.Integer(), nullable=False),
+        sa.Column("care", sa.String(length=40), nullable=False),
+        sa.Column(
+            "clinical", sa.Integer(), nullable=False, comment="1 once a clinician was called: then clinicians see it"
+        ),
         sa.Column("opened_at", sa.BigInteger(), nullable=False),
         sa.Column("raised_at", sa.BigInteger(), nullable=False),
         sa.Column("claimed_by", sa.String(length=26), nullable=True),

@@ -1,0 +1,192 @@
+"""Cases, obligations and notices in the store.
+
+A case is found and changed only under the lock of its subject's inbox feed or by comparing its version, so one person
+has at most one open case on a side of the wall, and two moderators never both act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from moderation.cases import CaseState
+from moderation.ladders import Side
+from server.ids import new_id
+from server.store.schema import account, case_history, case_message, notice, obligation, review_case, shift
+from server.store.unit import Tx
+
+RUNNING, ACKNOWLEDGED, MET = "running", "acknowledged", "met"
+
+
+def open_case_of(conn: Connection, subject: str, side: Side) -> Row[Any] | None:
+    """The case about this person on this side that nobody has closed, or None."""
+    query = select(review_case).where(
+        review_case.c.subject == subject, review_case.c.side == side, review_case.c.state != CaseState.CLOSED
+    )
+    return conn.execute(query.with_for_update()).first()
+
+
+def case_by_id(conn: Connection, case: str, *, lock: bool = False) -> Row[Any] | None:
+    query = select(review_case).where(review_case.c.id == case)
+    return conn.execute(query.with_for_update() if lock else query).one_or_none()
+
+
+def open_cases(conn: Connection, sides: Collection[Side], *, clinical_only: bool) -> Sequence[Row[Any]]:
+    """Cases that nobody has closed on these sides, the most urgent and oldest first."""
+    query = select(review_case).where(review_case.c.side.in_(list(sides)), review_case.c.state != CaseState.CLOSED)
+    if clinical_only:
+        query = query.where(review_case.c.clinical == 1)
+    return conn.execute(query.order_by(review_case.c.level.desc(), review_case.c.raised_at)).all()
+
+
+def insert_case(tx: Tx, **values: Any) -> str:
+    """Open a case at version 1 and return its id."""
+    case = new_id()
+    tx.conn.execute(
+        insert(review_case).values(
+            id=case, state=CaseState.OPEN, version=1, clinical=0, opened_at=tx.now, raised_at=tx.now, **values
+        )
+    )
+    return case
+
+
+def update_case(tx: Tx, row: Row[Any], **values: Any) -> int:
+    """Change a case that this unit has read under its lock, and return its new version."""
+    version = int(row.version) + 1
+    tx.conn.execute(update(review_case).where(review_case.c.id == row.id).values(version=version, **values))
+    return version
+
+
+def add_message(tx: Tx, case: str, message: str, level: int) -> bool:
+    """Note that a message belongs to a case; False if it did already."""
+    known = tx.conn.execute(
+        select(case_message.c.level).where(case_message.c.case == case, case_message.c.message == message)
+    ).scalar_one_or_none()
+    if known is not None:
+        return False
+    tx.conn.execute(insert(case_message).values(case=case, message=message, level=level, at=tx.now))
+    return True
+
+
+def add_history(tx: Tx, case: str, act: str, actor: str | None = None, detail: str = "") -> None:
+    """Append a line to a case's history."""
+    n = tx.conn.execute(select(func.max(case_history.c.n)).where(case_history.c.case == case)).scalar_one()
+    tx.conn.execute(
+        insert(case_history).values(case=case, n=(n or 0) + 1, at=tx.now, actor=actor, act=act, detail=detail)
+    )
+
+
+def history(conn: Connection, case: str) -> Sequence[Row[Any]]:
+    """A case's history in order, with the actor's name and role where a person acted."""
+    query = (
+        select(case_history, account.c.name, account.c.role)
+        .outerjoin(account, account.c.id == case_history.c.actor)
+        .where(case_history.c.case == case)
+        .order_by(case_history.c.n)
+    )
+    return conn.execute(query).all()
+
+
+def obligation_of(conn: Connection, case: str) -> Row[Any] | None:
+    """The obligation of a case that is not met, or None."""
+    query = select(obligation).where(obligation.c.case == case, obligation.c.state != MET)
+    return conn.execute(query.with_for_update()).first()
+
+
+def insert_obligation(tx: Tx, case: str, side: Side, level: int, due_at: datetime) -> str:
+    """Start the timer of a case."""
+    id_ = new_id()
+    tx.conn.execute(
+        insert(obligation).values(
+            id=id_,
+            case=case,
+            side=side,
+            level=level,
+            state=RUNNING,
+            opened_at=tx.now,
+            next_rung=0,
+            due_at=due_at,
+            version=1,
+        )
+    )
+    return id_
+
+
+def update_obligation(tx: Tx, row: Row[Any], **values: Any) -> None:
+    """Change an obligation that this unit has read under its lock."""
+    tx.conn.execute(update(obligation).where(obligation.c.id == row.id).values(version=int(row.version) + 1, **values))
+
+
+def due_obligations(conn: Connection, now: datetime, limit: int) -> Sequence[Row[Any]]:
+    """Obligations whose time has come, the oldest first, running or with an acknowledgement that ran out."""
+    query = (
+        select(obligation)
+        .where(obligation.c.state.in_([RUNNING, ACKNOWLEDGED]), obligation.c.due_at <= now)
+        .order_by(obligation.c.due_at)
+        .limit(limit)
+    )
+    return conn.execute(query).all()
+
+
+def next_due(conn: Connection) -> datetime | None:
+    """When the next obligation or notice falls due; None if none ever will."""
+    first = conn.execute(
+        select(func.min(obligation.c.due_at)).where(obligation.c.state.in_([RUNNING, ACKNOWLEDGED]))
+    ).scalar_one()
+    pending = conn.execute(select(func.min(notice.c.due_at)).where(notice.c.state == "pending")).scalar_one()
+    return min((moment for moment in (first, pending) if moment is not None), default=None)
+
+
+def cases_without_obligation(conn: Connection) -> list[str]:
+    """Open cases that have neither an owner nor a running timer. There must never be one."""
+    covered = select(obligation.c.case).where(obligation.c.state.in_([RUNNING, ACKNOWLEDGED]))
+    rows = conn.execute(
+        select(review_case.c.id).where(review_case.c.state != CaseState.CLOSED, review_case.c.id.not_in(covered))
+    )
+    return list(rows.scalars())
+
+
+def insert_notice(tx: Tx, **values: Any) -> str | None:
+    """Plan one call; None if this person is called by this channel for this rung already."""
+    known = tx.conn.execute(
+        select(notice.c.id).where(
+            notice.c.obligation == values["obligation"],
+            notice.c.cycle == values["cycle"],
+            notice.c.rung == values["rung"],
+            notice.c.recipient == values["recipient"],
+            notice.c.channel == values["channel"],
+        )
+    ).scalar_one_or_none()
+    if known is not None:
+        return None
+    id_ = new_id()
+    tx.conn.execute(insert(notice).values(id=id_, state="pending", attempts=0, **values))
+    return id_
+
+
+def pending_notices(conn: Connection, now: datetime, limit: int) -> Sequence[Row[Any]]:
+    """Calls that have not been made, or whose making was never recorded, oldest first."""
+    query = (
+        select(notice, obligation.c.level, obligation.c.state.label("obligation_state"))
+        .join(obligation, obligation.c.id == notice.c.obligation)
+        .where(notice.c.state == "pending", notice.c.due_at <= now)
+        .order_by(notice.c.due_at)
+        .limit(limit)
+    )
+    return conn.execute(query).all()
+
+
+def shifts_around(conn: Connection, now: datetime) -> Sequence[Row[Any]]:
+    """The shifts that hold `now`."""
+    return conn.execute(select(shift).where(shift.c.starts_at <= now, shift.c.ends_at > now)).all()
+
+
+def people_of_role(conn: Connection, roles: Collection[str]) -> list[str]:
+    """Active accounts with one of `roles`."""
+    rows = conn.execute(
+        select(account.c.id).where(account.c.role.in_(list(roles)), account.c.state == "active").order_by(account.c.id)
+    )
+    return list(rows.scalars())

@@ -1,0 +1,215 @@
+"""Messages in the store: the statements of the message path, and reading them back opened.
+
+Reading is total: whatever lies in a row, it renders or keeps its place as unreadable; one damaged row never takes a
+room's history with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from moderation.types import Disposition, Level, Verdict
+from server.protocol.frames import Person
+from server.rooms import MessageRecord, MessageState
+from server.store.hot import Hot
+from server.store.keys import DataKey, Keyring, message_place
+from server.store.schema import account, case_message, finding, message, message_version
+from server.store.unit import Tx
+
+_INSERT: Final = Hot(
+    insert(message),
+    (
+        "id",
+        "feed",
+        "seq",
+        "author",
+        "client_id",
+        "state",
+        "first_state",
+        "version",
+        "body",
+        "key_id",
+        "level",
+        "verdict",
+        "reply_to",
+        "at",
+    ),
+)
+_REPEATED: Final = Hot(
+    select(message.c.id, message.c.feed, message.c.seq, message.c.first_state, message.c.verdict, message.c.at).where(
+        message.c.author == bindparam("author"), message.c.client_id == bindparam("client_id")
+    ),
+    ("author", "client_id"),
+)
+_FINDING: Final = Hot(
+    insert(finding),
+    ("message", "version", "n", "check", "category", "level", "entry_id", "start", "end", "reason"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A message as it was first acknowledged. `at_us` in microseconds since 1970."""
+
+    id: str
+    feed: str
+    seq: int
+    first_state: MessageState
+    verdict: Verdict
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """Everything of a message that is known before its seq: screened and sealed."""
+
+    id: str
+    feed: str
+    author: str
+    client_id: str
+    state: MessageState
+    sealed: bytes
+    key_id: str
+    verdict: Verdict
+    verdict_json: str
+    reply_to: str | None
+
+
+def repeated(tx: Tx, author: str, client_id: str) -> Posted | None:
+    """The message that this author sent under this client id before, or None."""
+    rows = tx.hot.rows(_REPEATED, (author, client_id))
+    if not rows:
+        return None
+    id_, feed, seq, first_state, verdict, at_us = rows[0]
+    return Posted(id_, feed, seq, MessageState(first_state), Verdict.from_json(verdict), at_us)
+
+
+def insert_message(tx: Tx, new: NewMessage, seq: int) -> None:
+    """Store a message at `seq` of its feed, with all its findings."""
+    tx.hot.run(
+        _INSERT,
+        (
+            new.id,
+            new.feed,
+            seq,
+            new.author,
+            new.client_id,
+            new.state.value,
+            new.state.value,
+            1,
+            new.sealed,
+            new.key_id,
+            int(new.verdict.level),
+            new.verdict_json,
+            new.reply_to,
+            tx.now_us,
+        ),
+    )
+    insert_findings(tx, new.id, 1, new.verdict)
+
+
+def insert_findings(tx: Tx, message_id: str, version: int, verdict: Verdict) -> None:
+    """Store every finding of one version of a message."""
+    tx.hot.run_many(
+        _FINDING,
+        [
+            (message_id, version, n, f.check, f.category or "", int(f.level), f.entry_id, f.start, f.end, f.reason)
+            for n, f in enumerate(verdict.findings, 1)
+        ],
+    )
+
+
+def set_state(tx: Tx, message_id: str, state: MessageState, removed_by: str | None = None) -> None:
+    """Publish, hold or remove a message."""
+    tx.conn.execute(update(message).where(message.c.id == message_id).values(state=state, removed_by=removed_by))
+
+
+def reseal(tx: Tx, message_id: str, version: int, key: DataKey, body: str) -> None:
+    """Seal a message under another key: what a case keeps no longer hangs on its author's key."""
+    sealed = key.seal(message_place(message_id, version), body)
+    tx.conn.execute(update(message).where(message.c.id == message_id).values(body=sealed, key_id=key.id))
+
+
+def replace_body(tx: Tx, row: Any, new_version: int, sealed: bytes, key_id: str, verdict: Verdict) -> None:
+    """Put a new version in place of `row` (a row of `message`), keeping the old one for governance."""
+    tx.conn.execute(
+        insert(message_version).values(
+            message=row.id, version=row.version, body=row.body, key_id=row.key_id, verdict=row.verdict, at=tx.now
+        )
+    )
+    tx.conn.execute(
+        update(message)
+        .where(message.c.id == row.id)
+        .values(
+            version=new_version,
+            body=sealed,
+            key_id=key_id,
+            level=int(verdict.level),
+            verdict=verdict.to_json(),
+            edited_at=tx.now,
+        )
+    )
+    insert_findings(tx, row.id, new_version, verdict)
+
+
+def row_of(conn: Connection, message_id: str, feed: str) -> Any | None:
+    """The stored row of a message of that feed, or None."""
+    return conn.execute(select(message).where(message.c.id == message_id, message.c.feed == feed)).one_or_none()
+
+
+def records(conn: Connection, keys: Keyring, ids: Collection[str]) -> dict[str, MessageRecord]:
+    """The messages of `ids`, opened; an id that is not there is left out."""
+    if not ids:
+        return {}
+    rows = conn.execute(
+        select(message, account.c.name, account.c.role)
+        .outerjoin(account, account.c.id == message.c.author)
+        .where(message.c.id.in_(list(ids)))
+    ).all()
+    cases = _cases(conn, [row.id for row in rows if row.level or row.state != MessageState.PUBLISHED])
+    return {row.id: _record(conn, keys, row, cases) for row in rows}
+
+
+def _cases(conn: Connection, ids: Iterable[str]) -> Mapping[str, str]:
+    wanted = list(ids)
+    if not wanted:
+        return {}
+    pairs = conn.execute(
+        select(case_message.c.message, case_message.c.case)
+        .where(case_message.c.message.in_(wanted))
+        .order_by(case_message.c.at)
+    ).all()
+    return {row.message: row.case for row in pairs}
+
+
+def _record(conn: Connection, keys: Keyring, row: Any, cases: Mapping[str, str]) -> MessageRecord:
+    key = keys.by_id(conn, row.key_id)
+    body = None if key is None else key.open(message_place(row.id, row.version), row.body)
+    try:
+        verdict = Verdict.from_json(row.verdict)
+        state = MessageState(row.state)
+    except ValueError:
+        # Written by a newer program, or damaged: it keeps its place, and nobody is shown what was not understood.
+        verdict, state, body = _UNKNOWN, MessageState.PUBLISHED, None
+    return MessageRecord(
+        id=row.id,
+        feed=row.feed,
+        seq=row.seq,
+        author=Person(row.author, row.name or "", row.role or "member"),
+        client_id=row.client_id,
+        body=body,
+        state=state,
+        version=row.version,
+        at=int(row.at.timestamp() * 1000),
+        verdict=verdict,
+        reply_to=row.reply_to,
+        removed_by=row.removed_by,
+        case=cases.get(row.id),
+    )
+
+
+_UNKNOWN: Final = Verdict(Level.NONE, (), (), Disposition.HOLD, "", "", complete=False)

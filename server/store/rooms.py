@@ -1,0 +1,85 @@
+"""Rooms and who belongs to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from moderation.types import RoomKind
+from server.ids import room_feed
+from server.rooms import Member, Room, RoomState
+from server.store.feeds import create_feed
+from server.store.schema import membership, room
+from server.store.unit import Tx
+
+
+def _room(row: Any) -> Room:
+    return Room(row.id, RoomKind(row.kind), row.name, row.purpose, RoomState(row.state), row.subject)
+
+
+def room_by_id(conn: Connection, room_id: str) -> Room | None:
+    row = conn.execute(select(room).where(room.c.id == room_id)).one_or_none()
+    return None if row is None else _room(row)
+
+
+def rooms_of_kind(conn: Connection, kind: RoomKind) -> list[Room]:
+    """All rooms of a kind that are not closed, by name."""
+    rows = conn.execute(select(room).where(room.c.kind == kind, room.c.state != RoomState.CLOSED).order_by(room.c.name))
+    return [_room(row) for row in rows.all()]
+
+
+def rooms_of_member(conn: Connection, account: str) -> list[Room]:
+    """Rooms that are not closed to which somebody belongs by name, by name."""
+    rows = conn.execute(
+        select(room)
+        .join(membership, membership.c.room == room.c.id)
+        .where(membership.c.account == account, membership.c.state == Member.ACTIVE, room.c.state != RoomState.CLOSED)
+        .order_by(room.c.name)
+    )
+    return [_room(row) for row in rows.all()]
+
+
+def support_room_of(conn: Connection, account: str) -> Room | None:
+    """The private room of a member and the moderation team, if there is one."""
+    row = conn.execute(
+        select(room).where(room.c.subject == account, room.c.kind == RoomKind.SUPPORT).limit(1)
+    ).one_or_none()
+    return None if row is None else _room(row)
+
+
+def standing(conn: Connection, room_id: str, account: str) -> Member | None:
+    """Where somebody stands in a room; None if they never joined."""
+    state = conn.execute(
+        select(membership.c.state).where(membership.c.room == room_id, membership.c.account == account)
+    ).scalar_one_or_none()
+    return None if state is None else Member(state)
+
+
+def create_room(tx: Tx, new: Room) -> None:
+    """Make a room and its feed."""
+    tx.conn.execute(
+        insert(room).values(
+            id=new.id,
+            kind=new.kind,
+            name=new.name,
+            purpose=new.purpose,
+            state=new.state,
+            subject=new.subject,
+            created_at=tx.now,
+        )
+    )
+    create_feed(tx, room_feed(new.id))
+
+
+def set_standing(tx: Tx, room_id: str, account: str, state: Member) -> None:
+    """Join or remove somebody. The caller bumps the feed's version where rights shrink."""
+    changed = tx.conn.execute(
+        update(membership).where(membership.c.room == room_id, membership.c.account == account).values(state=state)
+    )
+    if changed.rowcount == 0:
+        tx.conn.execute(insert(membership).values(room=room_id, account=account, state=state, joined_at=tx.now))
+
+
+def set_state(tx: Tx, room_id: str, state: RoomState) -> None:
+    tx.conn.execute(update(room).where(room.c.id == room_id).values(state=state))
