@@ -40,3 +40,6 @@ def inbox_feed(account: str) -> FeedId:
 
 STAFF_MODERATION = FeedId("staff:moderation")
 STAFF_CLINICAL = FeedId("staff:clinical")
+# Findings and reports about staff: for the clinical lead alone, never for the people they are about.
+STAFF_LEAD = FeedId("staff:lead")
+STAFF_FEEDS = (STAFF_MODERATION, STAFF_CLINICAL, STAFF_LEAD)

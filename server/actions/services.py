@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from moderation.ladders import LadderPolicy
+from server.actions.room_cache import RoomCache
 from server.actions.screening import Screening
 from server.bus.port import Bus
 from server.clock import Clock
@@ -45,6 +46,7 @@ class Services:
     ladders: LadderPolicy
     secret: bytes
     notifiers: dict[str, Notifier] = field(default_factory=dict)
+    room_cache: RoomCache = field(default_factory=RoomCache)
     wake_ladders: Wake = field(default_factory=Wake)
 
     @property

@@ -90,10 +90,51 @@ def history(conn: Connection, case: str) -> Sequence[Row[Any]]:
     return conn.execute(query).all()
 
 
-def obligation_of(conn: Connection, case: str) -> Row[Any] | None:
+def obligation_of(conn: Connection, case: str, *, lock: bool = False) -> Row[Any] | None:
     """The obligation of a case that is not met, or None."""
     query = select(obligation).where(obligation.c.case == case, obligation.c.state != MET)
-    return conn.execute(query.with_for_update()).first()
+    return conn.execute(query.with_for_update() if lock else query).first()
+
+
+def notice_by_id(conn: Connection, notice_id: str) -> Row[Any] | None:
+    """A notice with the level, state, owner and case version of what it is about, or None."""
+    query = (
+        select(
+            notice,
+            obligation.c.level,
+            obligation.c.state.label("obligation_state"),
+            obligation.c.acknowledged_by,
+            review_case.c.version.label("case_version"),
+        )
+        .join(obligation, obligation.c.id == notice.c.obligation)
+        .join(review_case, review_case.c.id == notice.c.case)
+        .where(notice.c.id == notice_id)
+    )
+    return conn.execute(query).one_or_none()
+
+
+def ringing(conn: Connection, recipient: str, channel: str) -> list[str]:
+    """Ids of the calls to somebody whose obligation nobody has acknowledged, oldest first."""
+    query = (
+        select(notice.c.id)
+        .join(obligation, obligation.c.id == notice.c.obligation)
+        .where(
+            notice.c.recipient == recipient,
+            notice.c.channel == channel,
+            notice.c.state == "sent",
+            obligation.c.state == RUNNING,
+        )
+        .order_by(notice.c.due_at)
+    )
+    return list(conn.execute(query).scalars())
+
+
+def calls_of(conn: Connection, obligation_id: str, channel: str) -> list[tuple[str, str]]:
+    """(id, recipient) of every call that was made for an obligation by a channel."""
+    query = select(notice.c.id, notice.c.recipient).where(
+        notice.c.obligation == obligation_id, notice.c.channel == channel, notice.c.state == "sent"
+    )
+    return [(row.id, row.recipient) for row in conn.execute(query)]
 
 
 def insert_obligation(tx: Tx, case: str, side: Side, level: int, due_at: datetime) -> str:

@@ -65,14 +65,13 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """Everything of a message that is known before its seq: screened and sealed."""
+    """Everything of a message that is known before its seq, but for its sealed body."""
 
     id: str
     feed: str
     author: str
     client_id: str
     state: MessageState
-    sealed: bytes
     key_id: str
     verdict: Verdict
     verdict_json: str
@@ -88,7 +87,7 @@ def repeated(tx: Tx, author: str, client_id: str) -> Posted | None:
     return Posted(id_, feed, seq, MessageState(first_state), Verdict.from_json(verdict), at_us)
 
 
-def insert_message(tx: Tx, new: NewMessage, seq: int) -> None:
+def insert_message(tx: Tx, new: NewMessage, sealed: bytes, seq: int) -> None:
     """Store a message at `seq` of its feed, with all its findings."""
     tx.hot.run(
         _INSERT,
@@ -101,7 +100,7 @@ def insert_message(tx: Tx, new: NewMessage, seq: int) -> None:
             new.state.value,
             new.state.value,
             1,
-            new.sealed,
+            sealed,
             new.key_id,
             int(new.verdict.level),
             new.verdict_json,

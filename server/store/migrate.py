@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from server.errors import Misconfigured
-from server.ids import STAFF_CLINICAL, STAFF_MODERATION
+from server.ids import STAFF_FEEDS
 from server.store.engine import sqlite_path, sync_url
 from server.store.schema import feed, instance
 
@@ -59,7 +59,7 @@ def _prepare(connection: Connection, kind: str) -> None:
     found = connection.execute(select(instance.c.value).where(instance.c.key == "kind")).scalar_one_or_none()
     if found is None:
         connection.execute(insert(instance).values(key="kind", value=kind))
-        for name in (STAFF_MODERATION, STAFF_CLINICAL):
+        for name in STAFF_FEEDS:
             connection.execute(insert(feed).values(id=name, epoch=1, seq=0, version=1))
     elif found != kind:
         raise Misconfigured(f"This is a {found} database; it can not become a {kind} one.", code="wrong_kind")

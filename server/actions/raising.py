@@ -1,0 +1,159 @@
+"""From a finding to an obligation: the part of every unit that opens or raises a case.
+
+Runs inside the unit that stores what was found, so that a message and the duty to look at it are one fact. Nothing here
+reads a clock or calls anybody: the ladder job does, from the row that this leaves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from moderation.cases import joined
+from moderation.ladders import LadderPolicy, Side
+from moderation.types import Category, Level, Role, Verdict
+from server.actions.rendering import CASE, HANDLING, case_item, handling_item
+from server.feeds import FeedEvent
+from server.ids import STAFF_CLINICAL, STAFF_LEAD, STAFF_MODERATION, inbox_feed
+from server.protocol.frames import Care
+from server.store import cases
+from server.store.unit import Tx
+
+_CARE_ORDER: tuple[Care, ...] = ("none", "notice", "urgent")
+# What staff write is full of clinical words; only these say something about their conduct.
+_STAFF_CONCERNS = frozenset({Category.HARASSMENT, Category.GROOMING})
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """Something that a person on duty has to look at.
+
+    Attributes:
+        subject: account that it is about.
+        origin: message, edit, report or help.
+        feed: the room in which it was said, if any.
+        message: the message, if any.
+        care: what the subject is told about it; a report tells them nothing.
+    """
+
+    subject: str
+    subject_role: Role
+    side: Side
+    origin: str
+    level: Level
+    categories: tuple[Category, ...]
+    feed: str | None
+    message: str | None
+    care: Care
+
+
+def concern_level(verdict: Verdict) -> Level:
+    """How urgent a verdict is for the people on duty: a check that failed is looked at like a high need."""
+    return verdict.level if verdict.complete else max(verdict.level, Level.HIGH_NEED)
+
+
+def is_concern(verdict: Verdict, author_role: Role) -> bool:
+    """Whether a verdict opens a case. For staff authors only what is about their conduct does."""
+    if author_role is not Role.MEMBER:
+        return bool(_STAFF_CONCERNS & set(verdict.categories))
+    return concern_level(verdict) > Level.NONE
+
+
+def case_feeds(subject: str, subject_role: Role, side: Side) -> list[str]:
+    """Every feed that a case about this person may have to tell: to be locked by the unit that raises it."""
+    return [inbox_feed(subject), *staff_feeds(subject_role, side)]
+
+
+def staff_feeds(subject_role: Role, side: Side) -> tuple[str, ...]:
+    """The staff feeds on which a case may appear. No therapy matter is ever on the moderators' feed."""
+    if subject_role is not Role.MEMBER:
+        return (STAFF_LEAD,)
+    if side is Side.CARE:
+        return (STAFF_CLINICAL,)
+    return (STAFF_CLINICAL, STAFF_MODERATION)
+
+
+def raise_case(tx: Tx, ladders: LadderPolicy, concern: Concern) -> str:
+    """Open the case of this person on this side, or let it rise, with a running timer. Returns its id."""
+    row = cases.open_case_of(tx.conn, concern.subject, concern.side)
+    if row is None:
+        case = cases.insert_case(
+            tx,
+            side=concern.side,
+            subject=concern.subject,
+            origin=concern.origin,
+            level=int(concern.level),
+            categories="".join(concern.categories),
+            feed=concern.feed,
+            messages=1,
+            care=concern.care,
+        )
+        cases.add_history(tx, case, "open", detail=concern.origin)
+    else:
+        case = row.id
+        together = dict.fromkeys([*row.categories, *concern.categories])
+        cases.update_case(
+            tx,
+            row,
+            level=int(joined(Level(row.level), concern.level)),
+            categories="".join(together),
+            messages=row.messages + 1,
+            care=max(row.care, concern.care, key=_CARE_ORDER.index),
+            raised_at=tx.now,
+            **({"feed": concern.feed} if concern.feed is not None else {}),
+        )
+        cases.add_history(tx, case, "raise", detail=concern.origin)
+    if concern.message is not None:
+        cases.add_message(tx, case, concern.message, int(concern.level))
+    _run_timer(tx, ladders, case, concern)
+    tell_case(tx, case, concern.subject_role)
+    return case
+
+
+def _run_timer(tx: Tx, ladders: LadderPolicy, case: str, concern: Concern) -> None:
+    """Start the ladder, or start it again where this is worse than before or somebody had stopped it.
+
+    A ladder that is running at this level or above is left alone: a second message never moves a timer back.
+    """
+    ladder = ladders.ladder_for(concern.side, concern.level)
+    first: timedelta = ladder.rungs[0].after
+    duty = cases.obligation_of(tx.conn, case, lock=True)
+    if duty is None:
+        cases.insert_obligation(tx, case, concern.side, int(concern.level), tx.now + first)
+        return
+    worse = concern.level > duty.level
+    stopped = duty.state == cases.ACKNOWLEDGED and concern.level >= Level.HIGH_NEED
+    if not worse and not stopped:
+        return
+    level = max(int(concern.level), duty.level if stopped else 0)
+    due_at = tx.now + ladders.ladder_for(concern.side, Level(level)).rungs[0].after
+    if not stopped and duty.due_at is not None:
+        due_at = min(due_at, duty.due_at)
+    cases.update_obligation(
+        tx,
+        duty,
+        level=level,
+        state=cases.RUNNING,
+        opened_at=tx.now,
+        next_rung=0,
+        due_at=due_at,
+        acknowledged_by=None,
+        acknowledged_at=None,
+    )
+
+
+def tell_case(tx: Tx, case: str, subject_role: Role) -> None:
+    """Put the case as it is now on the staff feeds that may see it, and what happened on its subject's inbox."""
+    row = cases.case_by_id(tx.conn, case)
+    if row is None:
+        raise LookupError("a case is told before it is stored")
+    item = case_item(tx.conn, row)
+    for feed in staff_feeds(subject_role, Side(row.side)):
+        if feed == STAFF_CLINICAL and row.side != Side.CARE and not row.clinical:
+            continue
+        head = tx.append(feed, CASE, case)
+        tx.tell(FeedEvent(feed, head.epoch, head.seq, item))
+    if row.care != "none" and subject_role is Role.MEMBER:
+        inbox = inbox_feed(row.subject)
+        head = tx.append(inbox, HANDLING, case)
+        tx.tell(FeedEvent(inbox, head.epoch, head.seq, handling_item(tx.conn, row)))
