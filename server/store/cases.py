@@ -29,14 +29,40 @@ def open_case_of(conn: Connection, subject: str, side: Side) -> Row[Any] | None:
     return conn.execute(query.with_for_update()).first()
 
 
+def current_case_of(conn: Connection, subject: str, side: Side) -> Row[Any] | None:
+    """The case about this person on this side that nobody has closed, for reading only."""
+    query = select(review_case).where(
+        review_case.c.subject == subject, review_case.c.side == side, review_case.c.state != CaseState.CLOSED
+    )
+    return conn.execute(query).first()
+
+
+def open_cases_about_staff(conn: Connection) -> Sequence[Row[Any]]:
+    """Open cases whose subject is staff, oldest first: for the clinical lead alone."""
+    query = (
+        select(review_case)
+        .join(account, account.c.id == review_case.c.subject)
+        .where(account.c.role != "member", review_case.c.state != CaseState.CLOSED)
+    )
+    return conn.execute(query.order_by(review_case.c.raised_at)).all()
+
+
 def case_by_id(conn: Connection, case: str, *, lock: bool = False) -> Row[Any] | None:
     query = select(review_case).where(review_case.c.id == case)
     return conn.execute(query.with_for_update() if lock else query).one_or_none()
 
 
 def open_cases(conn: Connection, sides: Collection[Side], *, clinical_only: bool) -> Sequence[Row[Any]]:
-    """Cases that nobody has closed on these sides, the most urgent and oldest first."""
-    query = select(review_case).where(review_case.c.side.in_(list(sides)), review_case.c.state != CaseState.CLOSED)
+    """Cases about members that nobody has closed on these sides, the most urgent and oldest first."""
+    query = (
+        select(review_case)
+        .join(account, account.c.id == review_case.c.subject)
+        .where(
+            account.c.role == "member",
+            review_case.c.side.in_(list(sides)),
+            review_case.c.state != CaseState.CLOSED,
+        )
+    )
     if clinical_only:
         query = query.where(review_case.c.clinical == 1)
     return conn.execute(query.order_by(review_case.c.level.desc(), review_case.c.raised_at)).all()

@@ -1,0 +1,116 @@
+"""What somebody on duty sees of a case: the conversation around it, its history, and what they may do now.
+
+The wall is here: a matter of the care side is for clinicians, one about staff for the clinical lead, and a community
+matter reaches a clinician once one was called. No therapy message is ever on a moderator's page.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from moderation.cases import CaseState, allowed_acts
+from moderation.ladders import Side
+from moderation.types import Role
+from server.actions.rendering import case_item, message_event, placed_messages
+from server.actions.reports import report_place
+from server.auth.requester import Requester
+from server.clock import to_ms
+from server.feeds import Audience
+from server.ids import room_feed
+from server.protocol.frames import AnyItem, CaseFact, CasePage, Held, MessageItem, Person, Placed
+from server.rooms import MessageRecord, MessageState, attention
+from server.store import cases, feeds, rooms
+from server.store.keys import Keyring
+from server.store.schema import account, case_message, case_report, message
+
+AROUND = 15
+PRIVATE = 50
+
+
+def may_see(conn: Connection, requester: Requester, row: Row[Any]) -> bool:
+    """Whether this person may see this case at all."""
+    if row.subject == requester.account:
+        return False
+    about = conn.execute(select(account.c.role).where(account.c.id == row.subject)).scalar_one_or_none()
+    if about is not None and about != Role.MEMBER:
+        return requester.role is Role.CLINICAL_LEAD
+    if row.side == Side.CARE:
+        return requester.role in (Role.CLINICIAN, Role.CLINICAL_LEAD)
+    if requester.role is Role.CLINICIAN:
+        return bool(row.clinical)
+    return requester.role in (Role.MODERATOR, Role.CLINICAL_LEAD)
+
+
+def case_page(conn: Connection, keys: Keyring, requester: Requester, row: Row[Any], re: str) -> CasePage:
+    """The whole page of a case that `may_see` allows."""
+    mine = row.claimed_by == requester.account
+    support = rooms.support_room_of(conn, row.subject) if row.side != Side.CARE else None
+    private: list[tuple[int, str]] = []
+    if support is not None:
+        private = feeds.page_before(conn, room_feed(support.id), 1 << 53, PRIVATE)
+    return CasePage(
+        re=re,
+        case=case_item(conn, row),
+        items=_placed(conn, keys, requester, _places(conn, row)),
+        history=tuple(_fact(line) for line in cases.history(conn, row.id)),
+        allowed=tuple(str(act) for act in allowed_acts(CaseState(row.state), requester.role, mine)),
+        private_feed=None if support is None else room_feed(support.id),
+        private=_placed(conn, keys, requester, private),
+        report="\n".join(_reports(conn, keys, row.id)),
+    )
+
+
+def _places(conn: Connection, row: Row[Any]) -> list[tuple[int, str]]:
+    """The case's own messages in its room, with what was said around the latest of them."""
+    own = conn.execute(
+        select(message.c.seq, message.c.id, message.c.feed)
+        .join(case_message, case_message.c.message == message.c.id)
+        .where(case_message.c.case == row.id)
+        .order_by(message.c.seq)
+    ).all()
+    places = {place.seq: place.id for place in own if place.feed == row.feed}
+    if row.feed is not None:
+        head = feeds.heads(conn, [row.feed]).get(row.feed)
+        latest = max(places, default=head.seq if head is not None else 0)
+        places |= dict(feeds.around(conn, row.feed, latest, AROUND))
+    return sorted(places.items())
+
+
+def _placed(conn: Connection, keys: Keyring, requester: Requester, places: list[tuple[int, str]]) -> tuple[Placed, ...]:
+    found = placed_messages(conn, keys, places)
+    return tuple(Placed(seq, _for_staff(record, requester)) for seq, record in found if record is not None)
+
+
+def _for_staff(record: MessageRecord, requester: Requester) -> AnyItem:
+    """A message as the case keeps it: what was removed is still here, whole."""
+    if record.state is MessageState.REMOVED and record.body is not None:
+        view = Held(
+            id=record.id,
+            author=record.author,
+            body=record.body,
+            at=record.at,
+            reason=f"removed_by_{record.removed_by or 'moderator'}",
+            edited=record.version > 1,
+            reply_to=record.reply_to,
+            attention=attention(record),
+        )
+        return MessageItem(of=record.seq, change="remove", view=view)
+    return message_event(record, "new", 1, record.seq).item_for(Audience.STAFF, requester.account)
+
+
+def _fact(line: Row[Any]) -> CaseFact:
+    by = None if line.actor is None else Person(line.actor, line.name or "", line.role or "member")
+    return CaseFact(at=to_ms(line.at), what=line.act, by=by, detail=line.detail)
+
+
+def _reports(conn: Connection, keys: Keyring, case: str) -> list[str]:
+    """What people told the team, oldest first, without who they were."""
+    rows = conn.execute(select(case_report).where(case_report.c.case == case).order_by(case_report.c.at)).all()
+    words: list[str] = []
+    for row in rows:
+        key = keys.by_id(conn, row.key_id)
+        body = None if key is None else key.open(report_place(row.id), row.body)
+        words.append(f"{row.reason}: {body}" if body else row.reason)
+    return words

@@ -1,0 +1,283 @@
+"""What staff do with a case: read it, take it, act on its messages, answer privately, close it.
+
+Every act is compared and set on the case's version: of two people who act at once, one does and the other is told.
+Every act is a line of the case's history and a row of the audit chain. Reading a case is both, too: its subject may be
+told who has opened it, because that is true.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from moderation.cases import Act, CaseState, Outcome, after, allowed_acts
+from moderation.ladders import Side
+from moderation.types import Level, Role, TextKind
+from server.actions.case_page import case_page, may_see
+from server.actions.escalation import tell_page
+from server.actions.messages import tell_message
+from server.actions.post_message import post_message
+from server.actions.raising import case_feeds, tell_case
+from server.actions.rendering import PAGE_CHANNEL
+from server.actions.services import Services
+from server.actions.support import ensure_support_room
+from server.auth.permissions import require
+from server.auth.requester import Requester
+from server.errors import BadRequest, Conflict, NotFound, Refused, Unavailable
+from server.ids import inbox_feed
+from server.protocol import frames
+from server.rooms import MessageState, side_of
+from server.store import cases, messages, rooms
+from server.store.commands import first_answer, keep_answer
+from server.store.keys import Realm, Retention
+from server.store.schema import account, case_message, message
+from server.store.unit import AuditEntry, Tx
+
+NO_CASE = "There is no such case, or it is not yours to see."
+_MESSAGE_ACTS = frozenset({Act.RELEASE_MESSAGE, Act.REMOVE_MESSAGE, Act.HOLD_MESSAGE})
+
+
+async def open_case(
+    services: Services, requester: Requester, command: frames.OpenCase, request_id: str
+) -> frames.CasePage:
+    """A case with the conversation around it, for somebody who may see it; that it was read is recorded.
+
+    Raises:
+        NotFound: no such case on this person's side of the wall.
+    """
+    require(requester, "frame.open_case")
+    subject, role, side = await services.store.read(lambda conn: _about(conn, requester, command.case))
+
+    def unit(tx: Tx) -> frames.CasePage:
+        row = _visible(tx.conn, requester, command.case, lock=True)
+        tx.audit(AuditEntry("case_read", "case", row.id, request_id, requester.account))
+        if not any(line.act == "looked" and line.actor == requester.account for line in cases.history(tx.conn, row.id)):
+            cases.add_history(tx, row.id, "looked", actor=requester.account)
+            cases.update_case(
+                tx,
+                row,
+                **({} if row.first_opened_by else {"first_opened_by": requester.account, "first_opened_at": tx.now}),
+            )
+            tell_case(tx, row.id, role)
+        fresh = cases.case_by_id(tx.conn, row.id)
+        return case_page(tx.conn, services.store.keys, requester, fresh or row, command.client_id)
+
+    return await services.store.write(unit, case_feeds(subject, role, side))
+
+
+async def act_on_case(services: Services, requester: Requester, command: frames.Act, request_id: str) -> frames.Done:
+    """Carry out one act on a case and answer with its new version.
+
+    Raises:
+        NotFound: no such case for this person.
+        Conflict: the case has changed since `version`; read it again.
+        Refused: not allowed in this state or to this role.
+    """
+    require(requester, "frame.act")
+    act = _act(command)
+    subject, role, side = await services.store.read(lambda conn: _about(conn, requester, command.case))
+    if act is Act.REPLY:
+        await _reply(services, requester, command, subject, request_id)
+    for _ in range(3):
+        calls = await services.store.read(lambda conn: _calls(conn, command.case))
+        feeds = {*case_feeds(subject, role, side), *(inbox_feed(who) for _, who in calls)}
+        if act in _MESSAGE_ACTS:
+            feeds.add(await services.store.read(lambda conn: _message_feed(conn, command)))
+        unit = partial(
+            _carry_out,
+            services=services,
+            requester=requester,
+            command=command,
+            act=act,
+            role=role,
+            request_id=request_id,
+            calls=calls,
+        )
+        answer = await services.store.write(unit, feeds)
+        if answer is not None:
+            services.wake_ladders()
+            return answer
+    raise Unavailable("This case is being called out just now. Send it again.", code="busy")
+
+
+def _act(command: frames.Act) -> Act:
+    try:
+        act = Act(command.act)
+    except ValueError:
+        raise BadRequest("There is no such act. The case names those allowed.", field="act") from None
+    if act is Act.REPLY and not command.body.strip():
+        raise BadRequest("Write the reply first.", field="body")
+    if act is Act.CLOSE and command.outcome not in set(Outcome):
+        raise BadRequest(f"Choose an outcome: {', '.join(Outcome)}.", field="outcome")
+    if act in _MESSAGE_ACTS and command.message is None:
+        raise BadRequest("Say which message.", field="message")
+    return act
+
+
+def _carry_out(
+    tx: Tx,
+    services: Services,
+    requester: Requester,
+    command: frames.Act,
+    act: Act,
+    role: Role,
+    request_id: str,
+    calls: list[tuple[str, str]],
+) -> frames.Done | None:
+    """The unit of an act; None if calls were made meanwhile whose feeds are not locked."""
+    earlier = first_answer(tx, requester.account, command.client_id, "act", frames.Done)
+    if earlier is not None:
+        return earlier
+    row = _visible(tx.conn, requester, command.case, lock=True)
+    if row.version != command.version:
+        raise Conflict("Somebody else has changed this case. Look at it again.", code="case_changed", retry="never")
+    mine = row.claimed_by == requester.account
+    state = after(CaseState(row.state), act)
+    if state is None or act not in allowed_acts(CaseState(row.state), requester.role, mine):
+        raise Refused("This can not be done with the case as it is now.", code="act_refused", field="act")
+    duty = cases.obligation_of(tx.conn, row.id, lock=True)
+    if duty is not None and set(cases.calls_of(tx.conn, duty.id, PAGE_CHANNEL)) - set(calls):
+        return None
+    changes: dict[str, Any] = {"state": state}
+    if act in _MESSAGE_ACTS:
+        _change_message(tx, services, row, act, command.message or "")
+    if act in (Act.CLAIM, Act.ACKNOWLEDGE):
+        changes |= {"claimed_by": requester.account, "claimed_at": tx.now}
+    if act in (Act.RELEASE_CLAIM, Act.REOPEN):
+        changes |= {"claimed_by": None, "claimed_at": None, "closed_by": None, "closed_at": None}
+    if act is Act.ESCALATE:
+        changes["clinical"] = 1
+    if act is Act.CLOSE:
+        changes |= _closing(tx, services, requester, row, command)
+    version = cases.update_case(tx, row, **changes)
+    _move_timer(tx, services, row, duty, act, requester)
+    cases.add_history(tx, row.id, act, actor=requester.account, detail=command.outcome or "")
+    tx.audit(AuditEntry(f"case_{act}", "case", row.id, request_id, requester.account, command.outcome or ""))
+    tell_case(tx, row.id, role)
+    for notice_id, recipient in calls:
+        tell_page(tx, notice_id, inbox_feed(recipient))
+    done = frames.Done(re=command.client_id, version=version)
+    keep_answer(tx, requester.account, command.client_id, "act", done)
+    return done
+
+
+def _move_timer(tx: Tx, services: Services, row: Row[Any], duty: Row[Any] | None, act: Act, by: Requester) -> None:
+    """What an act does to the ladder: ownership stops it for a while, giving up or asking for more starts it."""
+    ladder = services.ladders.ladder_for(Side(row.side), Level(duty.level if duty is not None else row.level))
+    if act is Act.CLOSE:
+        if duty is not None:
+            cases.update_obligation(tx, duty, state=cases.MET, due_at=None)
+        return
+    if duty is None:
+        cases.insert_obligation(tx, row.id, Side(row.side), row.level, tx.now + ladder.rungs[0].after)
+        return
+    if act is Act.ESCALATE:
+        rung = next((n for n, step in enumerate(ladder.rungs) if "clinic" in step.audience), len(ladder.rungs) - 1)
+        # From that rung on, as if the time until it had passed.
+        opened_at = tx.now - ladder.rungs[rung].after
+        cases.update_obligation(
+            tx, duty, state=cases.RUNNING, opened_at=opened_at, next_rung=rung, due_at=tx.now, acknowledged_by=None
+        )
+        return
+    if act in (Act.RELEASE_CLAIM, Act.REOPEN):
+        due_at = tx.now + ladder.rungs[0].after
+        cases.update_obligation(
+            tx, duty, state=cases.RUNNING, opened_at=tx.now, next_rung=0, due_at=due_at, acknowledged_by=None
+        )
+        return
+    cases.update_obligation(
+        tx,
+        duty,
+        state=cases.ACKNOWLEDGED,
+        acknowledged_by=by.account,
+        acknowledged_at=tx.now,
+        due_at=tx.now + ladder.acknowledge_for,
+    )
+
+
+def _change_message(tx: Tx, services: Services, row: Row[Any], act: Act, message_id: str) -> None:
+    """Release, remove or hold a message of the case's rooms; what is removed is resealed under the case's own key."""
+    found = tx.conn.execute(select(message).where(message.c.id == message_id)).one_or_none()
+    room = None if found is None else rooms.room_by_id(tx.conn, found.feed.partition(":")[2])
+    if found is None or found.author != row.subject or room is None or side_of(room.kind) != row.side:
+        raise NotFound("There is no such message in this case.", field="message")
+    state = MessageState(found.state)
+    if act is Act.RELEASE_MESSAGE:
+        if state is not MessageState.HELD:
+            raise Refused("Only a held message can be released.", code="not_held", field="message")
+        messages.set_state(tx, message_id, MessageState.PUBLISHED)
+        tell_message(tx, services, message_id, found.feed, "release")
+    elif act is Act.HOLD_MESSAGE:
+        if state is not MessageState.PUBLISHED:
+            raise Refused("Only a published message can be held.", code="not_published", field="message")
+        messages.set_state(tx, message_id, MessageState.HELD)
+        tell_message(tx, services, message_id, found.feed, "hold")
+    else:
+        if state is MessageState.REMOVED:
+            raise Refused("This message was removed already.", code="removed", field="message")
+        record = messages.records(tx.conn, services.store.keys, [message_id])[message_id]
+        if record.body is not None:
+            key = services.store.keys.create(tx, row.id, Realm.COMMUNITY, Retention.GOVERNANCE)
+            messages.reseal(tx, message_id, record.version, key, record.body)
+        messages.set_state(tx, message_id, MessageState.REMOVED, removed_by="moderator")
+        tell_message(tx, services, message_id, found.feed, "remove")
+
+
+def _closing(tx: Tx, services: Services, requester: Requester, row: Row[Any], command: frames.Act) -> dict[str, Any]:
+    """What closing stores. Refused while a message of the case is held: nobody would ever look at it again."""
+    held = tx.conn.execute(
+        select(message.c.id)
+        .join(case_message, case_message.c.message == message.c.id)
+        .where(case_message.c.case == row.id, message.c.state == MessageState.HELD)
+        .limit(1)
+    ).first()
+    if held is not None:
+        raise Refused("A message of this case is still held. Release or remove it first.", code="still_held")
+    changes: dict[str, Any] = {"closed_by": requester.account, "closed_at": tx.now, "outcome": command.outcome}
+    if command.body:
+        services.screening.screen(command.body, TextKind.STAFF_NOTE, None, requester.role)
+        key = services.store.keys.create(tx, row.id, Realm.COMMUNITY, Retention.GOVERNANCE)
+        changes |= {"note": key.seal(f"review_case:{row.id}:1:note", command.body), "note_key": key.id}
+    return changes
+
+
+async def _reply(services: Services, requester: Requester, command: frames.Act, subject: str, request_id: str) -> None:
+    """Post the private reply through the one message path; the act's own unit follows. Both are idempotent."""
+
+    def check(conn: Connection) -> None:
+        row = _visible(conn, requester, command.case)
+        mine = row.claimed_by == requester.account
+        if Act.REPLY not in allowed_acts(CaseState(row.state), requester.role, mine):
+            raise Refused("Claim the case first: then the member knows who is answering.", code="act_refused")
+
+    await services.store.read(check)
+    feed = await ensure_support_room(services, subject)
+    send = frames.Send(client_id=command.client_id, feed=feed, body=command.body)
+    await post_message(services, requester, send, request_id)
+
+
+def _about(conn: Connection, requester: Requester, case: str) -> tuple[str, Role, Side]:
+    row = _visible(conn, requester, case)
+    role = conn.execute(select(account.c.role).where(account.c.id == row.subject)).scalar_one_or_none()
+    return row.subject, Role(role or Role.MEMBER), Side(row.side)
+
+
+def _visible(conn: Connection, requester: Requester, case: str, *, lock: bool = False) -> Row[Any]:
+    row = cases.case_by_id(conn, case, lock=lock)
+    if row is None or not may_see(conn, requester, row):
+        raise NotFound(NO_CASE, field="case")
+    return row
+
+
+def _calls(conn: Connection, case: str) -> list[tuple[str, str]]:
+    duty = cases.obligation_of(conn, case)
+    return [] if duty is None else cases.calls_of(conn, duty.id, PAGE_CHANNEL)
+
+
+def _message_feed(conn: Connection, command: frames.Act) -> str:
+    feed = conn.execute(select(message.c.feed).where(message.c.id == command.message)).scalar_one_or_none()
+    if feed is None:
+        raise NotFound("There is no such message in this case.", field="message")
+    return str(feed)

@@ -1,0 +1,241 @@
+"""Climbing the ladder: each obligation whose time has come calls the next people, until a named one takes it.
+
+Works from rows alone. One step is: read what is due; in one unit, compare the obligation's version, ask the pure rules
+(`moderation.ladders.plan`), store the calls and the next due time; then make each call and record it. A crash before
+the unit leaves the obligation due; a crash after it leaves calls pending; both are found again, so a call may be made
+twice and is never not made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Row, select, update
+
+from moderation.cases import CaseState
+from moderation.ladders import Audience, Plan, Side, plan
+from moderation.rota import Shift, people_for
+from moderation.types import Level, Role
+from server import killpoints
+from server.actions.raising import case_feeds, tell_case
+from server.actions.rendering import PAGE, PAGE_CHANNEL, page_item
+from server.actions.services import Services
+from server.clock import from_us
+from server.errors import ServiceError
+from server.feeds import FeedEvent
+from server.ids import inbox_feed
+from server.notify import Delivery, Notice
+from server.store import cases
+from server.store.schema import account, notice, obligation, review_case
+from server.store.unit import Tx
+
+log = structlog.get_logger()
+BATCH = 100
+SEND_WITHIN_S = 10.0
+RETRY_AFTER = timedelta(seconds=5)
+LATE_AFTER = timedelta(seconds=15)
+_CLINICAL = frozenset({Audience.DUTY_CLINICIAN, Audience.CLINICAL_LEAD, Audience.FALLBACK})
+
+
+async def climb(services: Services) -> datetime | None:
+    """Fire everything that is due now, make all calls that are pending, and say when something falls due next.
+
+    One obligation that fails is reported and does not keep the others waiting.
+    """
+    now = services.clock.now()
+    due = await services.store.read(lambda conn: _due(conn, services, BATCH))
+    if due:
+        killpoints.reach(killpoints.DUE_TO_ATTEMPT)
+    for obligation_id, version, subject, role, side in due:
+        try:
+            await _advance(services, obligation_id, version, case_feeds(subject, role, side))
+        except ServiceError as error:
+            log.error("ladder_failed", obligation=obligation_id, error=error.error_code)
+    calls = await services.store.read(lambda conn: cases.pending_notices(conn, services.clock.now(), BATCH))
+    if calls:
+        await asyncio.gather(*(_call(services, row, now) for row in calls))
+    return await services.store.read(cases.next_due)
+
+
+def _due(conn: Connection, services: Services, limit: int) -> list[tuple[str, int, str, Role, Side]]:
+    rows = cases.due_obligations(conn, from_us(services.store.db_now(conn)), limit)
+    found: list[tuple[str, int, str, Role, Side]] = []
+    for row in rows:
+        about = conn.execute(
+            select(review_case.c.subject, account.c.role)
+            .outerjoin(account, account.c.id == review_case.c.subject)
+            .where(review_case.c.id == row.case)
+        ).one()
+        found.append((row.id, row.version, about.subject, Role(about.role or Role.MEMBER), Side(row.side)))
+    return found
+
+
+async def _advance(services: Services, obligation_id: str, version: int, feeds: list[str]) -> None:
+    """Fire what is due of one obligation, unless somebody else has changed it since it was read."""
+
+    def unit(tx: Tx) -> None:
+        case_id = tx.conn.execute(select(obligation.c.case).where(obligation.c.id == obligation_id)).scalar_one()
+        case = cases.case_by_id(tx.conn, case_id, lock=True)
+        row = cases.obligation_of(tx.conn, case_id, lock=True)
+        if case is None or row is None or row.id != obligation_id or row.version != version:
+            return
+        if row.due_at is None or row.due_at > tx.now:
+            return
+        role = _role(tx.conn, case.subject)
+        opened_at, next_rung = row.opened_at, row.next_rung
+        if row.state == cases.ACKNOWLEDGED:
+            # Whoever took it has not closed it in time: it is nobody's again and climbs from the beginning.
+            opened_at, next_rung = tx.now, 0
+            cases.add_history(tx, case.id, "ran_out", actor=row.acknowledged_by)
+            cases.update_case(tx, case, state=CaseState.OPEN, claimed_by=None, claimed_at=None)
+            case = cases.case_by_id(tx.conn, case_id, lock=True) or case
+        fired = _plan(tx, services, row, case, role, opened_at, next_rung)
+        clinical = case.clinical
+        for step in fired.steps:
+            if step.empty:
+                cases.add_history(tx, case.id, "nobody", detail=step.audience)
+                continue
+            cases.add_history(tx, case.id, "rung", detail=step.audience)
+            clinical = 1 if step.audience in _CLINICAL else clinical
+            for recipient in step.recipients:
+                for channel in (PAGE_CHANNEL, *services.notifiers):
+                    cases.insert_notice(
+                        tx,
+                        obligation=row.id,
+                        case=case.id,
+                        rung=step.rung,
+                        cycle=version,
+                        audience=step.audience,
+                        recipient=recipient,
+                        channel=channel,
+                        due_at=row.due_at,
+                    )
+        cases.update_obligation(
+            tx,
+            row,
+            state=cases.RUNNING,
+            opened_at=opened_at,
+            next_rung=fired.next_rung,
+            due_at=fired.next_due_at,
+            acknowledged_by=None,
+            acknowledged_at=None,
+        )
+        cases.update_case(tx, case, clinical=clinical)
+        tell_case(tx, case.id, role)
+
+    await services.store.write(unit, feeds)
+
+
+def _plan(
+    tx: Tx, services: Services, row: Row[Any], case: Row[Any], role: Role, opened_at: datetime, next_rung: int
+) -> Plan:
+    """What the ladder says now. A matter about staff goes to the clinical leads alone, on every rung."""
+    ladder = services.ladders.ladder_for(Side(row.side), Level(row.level))
+    shifts = [Shift(s.account, Role(s.role), s.starts_at, s.ends_at) for s in cases.shifts_around(tx.conn, tx.now)]
+    leads = cases.people_of_role(tx.conn, [Role.CLINICAL_LEAD])
+    standing = [person for person in services.settings.fallback_people if person != case.subject]
+    fallback = standing or [
+        person
+        for person in cases.people_of_role(
+            tx.conn, [Role.CLINICAL_LEAD, Role.CLINICIAN] if role is not Role.MEMBER else _RESPONDERS
+        )
+        if person != case.subject
+    ]
+
+    def people(audience: Audience) -> tuple[str, ...]:
+        if audience is Audience.FALLBACK:
+            if not fallback:
+                # Nobody at all has a staff account: the supervisor raises what is overdue by its own channel.
+                log.critical("nobody_to_call", case=case.id, obligation=row.id)
+                return ("",)
+            return tuple(fallback)
+        if role is not Role.MEMBER:
+            return tuple(lead for lead in leads if lead != case.subject)
+        return people_for(audience, shifts, tuple(fallback), tx.now)
+
+    # A ladder that was made shorter under a running obligation repeats its last rung.
+    return plan(ladder, opened_at, min(next_rung, len(ladder.rungs)), people, tx.now)
+
+
+_RESPONDERS = [Role.CLINICAL_LEAD, Role.CLINICIAN, Role.MODERATOR, Role.ADMIN]
+
+
+def _role(conn: Connection, account_id: str) -> Role:
+    found = conn.execute(select(account.c.role).where(account.c.id == account_id)).scalar_one_or_none()
+    return Role(found or Role.MEMBER)
+
+
+async def _call(services: Services, row: Row[Any], now: datetime) -> None:
+    """Make one call and record what became of it. A call that failed is tried again until its obligation is taken."""
+    try:
+        if row.channel == PAGE_CHANNEL:
+            await _ring(services, row)
+            return
+        notifier = services.notifiers.get(row.channel)
+        delivery = Delivery.FAILED
+        if notifier is not None:
+            call = Notice(
+                id=row.id,
+                case=row.case,
+                obligation=row.obligation,
+                recipient=row.recipient,
+                level=row.level,
+                rung=row.audience,
+                due_at=row.due_at,
+                attempt=row.attempts + 1,
+                late=now - row.due_at > LATE_AFTER,
+            )
+            try:
+                async with asyncio.timeout(SEND_WITHIN_S):
+                    delivery = await notifier.send(call)
+            except TimeoutError:
+                delivery = Delivery.UNKNOWN
+        killpoints.reach(killpoints.ATTEMPT_TO_RECORD)
+        await services.store.write(lambda tx: _record(tx, row.id, delivery))
+    except ServiceError as error:
+        log.error("call_failed", notice=row.id, channel=row.channel, error=error.error_code)
+
+
+async def _ring(services: Services, row: Row[Any]) -> None:
+    """The call by page: an event on the recipient's inbox, recorded in the same unit."""
+    if not row.recipient:
+        await services.store.write(lambda tx: _record(tx, row.id, Delivery.FAILED, final=True))
+        return
+    inbox = inbox_feed(row.recipient)
+
+    def unit(tx: Tx) -> None:
+        if _record(tx, row.id, Delivery.SENT):
+            tell_page(tx, row.id, inbox)
+
+    killpoints.reach(killpoints.ATTEMPT_TO_RECORD)
+    await services.store.write(unit, [inbox])
+
+
+def tell_page(tx: Tx, notice_id: str, inbox: str) -> None:
+    """Put a call, as it is now, on its recipient's inbox."""
+    item = page_item(tx.conn, notice_id)
+    if item is not None:
+        head = tx.append(inbox, PAGE, notice_id)
+        tx.tell(FeedEvent(inbox, head.epoch, head.seq, item))
+
+
+def _record(tx: Tx, notice_id: str, delivery: Delivery, *, final: bool = False) -> bool:
+    """Store the outcome of an attempt; False if it was recorded before (the same call was made twice)."""
+    row = tx.conn.execute(
+        select(notice.c.state, notice.c.attempts, notice.c.obligation).where(notice.c.id == notice_id)
+    ).one()
+    if row.state != "pending":
+        return False
+    values: dict[str, Any] = {"attempts": row.attempts + 1, "attempted_at": tx.now}
+    running = tx.conn.execute(select(obligation.c.state).where(obligation.c.id == row.obligation)).scalar_one()
+    if delivery is Delivery.SENT:
+        values["state"] = "sent"
+    elif final or running != cases.RUNNING:
+        values["state"] = delivery.value
+    else:
+        values["due_at"] = tx.now + RETRY_AFTER
+    tx.conn.execute(update(notice).where(notice.c.id == notice_id).values(**values))
+    return True

@@ -1,0 +1,213 @@
+"""Following feeds: who may, what they are given first, and what came after a position.
+
+A room goes through the room gate. An inbox is its owner's alone. A staff feed belongs to roles; which, is in
+`auth.permissions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+from sqlalchemy import Connection, Row
+
+from moderation.ladders import Side
+from moderation.types import Role
+from server.actions.rendering import (
+    PAGE_CHANNEL,
+    case_item,
+    events,
+    handling_item,
+    message_event,
+    page_item,
+    placed_messages,
+    room_item,
+)
+from server.actions.rooms import access_room_for_reading, enter_room
+from server.actions.services import Services
+from server.auth.permissions import may_follow_staff_feed, require
+from server.auth.requester import Requester
+from server.errors import BadRequest, NotFound
+from server.feeds import Audience, FeedEvent, Following
+from server.ids import STAFF_CLINICAL, STAFF_FEEDS, STAFF_LEAD, inbox_feed
+from server.protocol.frames import PAGE_SIZE, AnyItem, Done, History, Joined, Page, Placed, Position, Read, RoomItem
+from server.rooms import is_staff_of
+from server.store import cases, feeds, rooms
+from server.store.unit import Head, Tx
+
+NO_FEED = "There is no such feed, or it is not open to you."
+
+
+async def follow(services: Services, requester: Requester, feed: str, after: Position | None) -> Following:
+    """What somebody needs to follow `feed`: the missing events if `after` can be resumed, else a snapshot.
+
+    "inbox" names the requester's own inbox.
+
+    Raises:
+        NotFound: no such feed for this person.
+        BadRequest: `after` lies in the future, which no client can truly hold.
+    """
+    require(requester, "frame.join")
+    name = inbox_feed(requester.account) if feed == "inbox" else feed
+    if name.startswith("room:"):
+        await enter_room(services, requester, name)
+
+    def read(conn: Connection) -> Following:
+        audience, room = _audience(conn, requester, name)
+        head = feeds.heads(conn, [name]).get(name)
+        if head is None:
+            raise NotFound(NO_FEED, field="feed")
+        read_to = feeds.read_position(conn, requester.account, name)
+        joined = Joined(
+            feed=name,
+            epoch=head.epoch,
+            seq=head.seq,
+            recovered=False,
+            read=read_to,
+            unread=feeds.unread(conn, requester.account, name, read_to) if room is not None else 0,
+            room=room,
+        )
+        missed, reason = _missed(conn, services, name, head, after)
+        if missed is not None:
+            return Following(replace(joined, recovered=True), audience, missed)
+        items, more = _snapshot(conn, services, requester, name, audience)
+        return Following(replace(joined, items=items, more=more, reason=reason), audience)
+
+    return await services.store.read(read)
+
+
+def _audience(conn: Connection, requester: Requester, name: str) -> tuple[Audience, RoomItem | None]:
+    """As whom the requester reads the feed. Raises NotFound if they may not."""
+    if name.startswith("room:"):
+        room = access_room_for_reading(conn, requester, name).room
+        staff = is_staff_of(room.kind, requester.role) or (requester.is_staff and room.subject != requester.account)
+        return (Audience.STAFF if staff else Audience.MEMBER), room_item(room)
+    if name == inbox_feed(requester.account):
+        return Audience.MEMBER, None
+    if name in STAFF_FEEDS and may_follow_staff_feed(requester.role, name):
+        return Audience.STAFF, None
+    raise NotFound(NO_FEED, field="feed")
+
+
+def _missed(
+    conn: Connection, services: Services, name: str, head: Head, after: Position | None
+) -> tuple[tuple[FeedEvent, ...] | None, str | None]:
+    """The events behind `after`, or None and why they are not given one by one."""
+    if after is None:
+        return None, None
+    if after.epoch != head.epoch:
+        return None, "epoch_changed"
+    if after.seq > head.seq:
+        raise BadRequest(
+            "This position lies in the future of the feed. Join without `after`.",
+            code="position_in_future",
+            field="after",
+        )
+    if head.seq - after.seq > feeds.GAP_LIMIT:
+        return None, "too_far_behind"
+    log = feeds.log_after(conn, {name: after.seq})
+    return tuple(events(conn, services.store.keys, {name: head.epoch}, log)), None
+
+
+def _snapshot(
+    conn: Connection, services: Services, requester: Requester, name: str, audience: Audience
+) -> tuple[tuple[Placed, ...], bool]:
+    if name.startswith("room:"):
+        places = feeds.page_before(conn, name, 1 << 53, PAGE_SIZE + 1)
+        more = len(places) > PAGE_SIZE
+        return _placed(conn, services, requester, audience, places[-PAGE_SIZE:]), more
+    if name in STAFF_FEEDS:
+        return tuple(Placed(0, case_item(conn, row)) for row in _visible_cases(conn, name)), False
+    items: list[AnyItem] = []
+    if requester.role is Role.MEMBER:
+        for side in Side:
+            row = cases.current_case_of(conn, requester.account, side)
+            if row is not None and row.care != "none":
+                items.append(handling_item(conn, row))
+        support = rooms.support_room_of(conn, requester.account)
+        if support is not None:
+            items.append(room_item(support))
+    for notice_id in cases.ringing(conn, requester.account, PAGE_CHANNEL):
+        page = page_item(conn, notice_id)
+        if page is not None:
+            items.append(page)
+    return tuple(Placed(0, item) for item in items), False
+
+
+def _visible_cases(conn: Connection, name: str) -> Sequence[Row[Any]]:
+    if name == STAFF_LEAD:
+        return cases.open_cases_about_staff(conn)
+    if name == STAFF_CLINICAL:
+        return [
+            *cases.open_cases(conn, [Side.CARE], clinical_only=False),
+            *cases.open_cases(conn, [Side.COMMUNITY, Side.GROUP], clinical_only=True),
+        ]
+    return cases.open_cases(conn, [Side.COMMUNITY, Side.GROUP], clinical_only=False)
+
+
+def _placed(
+    conn: Connection,
+    services: Services,
+    requester: Requester,
+    audience: Audience,
+    places: Sequence[tuple[int, str]],
+) -> tuple[Placed, ...]:
+    return tuple(
+        Placed(seq, message_event(record, "new", 1, seq).item_for(audience, requester.account))
+        for seq, record in placed_messages(conn, services.store.keys, places)
+        if record is not None
+    )
+
+
+async def history(services: Services, requester: Requester, command: History) -> Page:
+    """The messages of a room just before a place, as this reader may see them now."""
+    require(requester, "frame.history")
+
+    def read(conn: Connection) -> Page:
+        audience, room = _audience(conn, requester, command.feed)
+        if room is None:
+            raise BadRequest("Only a room has a history.", field="feed")
+        places = feeds.page_before(conn, command.feed, command.before, command.limit + 1)
+        more = len(places) > command.limit
+        items = _placed(conn, services, requester, audience, places[-command.limit :])
+        return Page(re=command.client_id, feed=command.feed, items=items, more=more)
+
+    return await services.store.read(read)
+
+
+async def move_read_cursor(services: Services, requester: Requester, command: Read) -> Done:
+    """Remember privately how far somebody has read; it only ever moves forward, and never past the feed's end."""
+    require(requester, "frame.read")
+    name = inbox_feed(requester.account) if command.feed == "inbox" else command.feed
+
+    def check(conn: Connection) -> None:
+        _audience(conn, requester, name)
+
+    await services.store.read(check)
+
+    def unit(tx: Tx) -> Done:
+        feeds.move_cursor(tx, requester.account, name, min(command.seq, tx.head(name).seq))
+        return Done(re=command.client_id)
+
+    return await services.store.write(unit, [name])
+
+
+async def events_after(services: Services, positions: Mapping[str, int]) -> dict[str, list[FeedEvent]]:
+    """What came behind each feed's seq (at most GAP_LIMIT a feed), rendered for every reader; one query for all."""
+
+    def read(conn: Connection) -> dict[str, list[FeedEvent]]:
+        heads = feeds.heads(conn, positions)
+        log = feeds.log_after(conn, {name: seq for name, seq in positions.items() if name in heads})
+        grouped: dict[str, list[FeedEvent]] = {name: [] for name in positions}
+        for event in events(conn, services.store.keys, {name: head.epoch for name, head in heads.items()}, log):
+            grouped[event.feed].append(event)
+        return grouped
+
+    return await services.store.read(read)
+
+
+async def heads(services: Services, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """(epoch, seq) of each feed that exists."""
+    found = await services.store.read(lambda conn: feeds.heads(conn, names))
+    return {name: (head.epoch, head.seq) for name, head in found.items()}

@@ -1,0 +1,51 @@
+"""The clock of the ladders: asks what is due when something says so, when the next row falls due, and every second.
+
+The rows are the truth; this loop only decides when to look. It never ends by itself: whatever goes wrong in one round
+is reported, and the next round comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+import structlog
+
+from server.actions.escalation import climb
+from server.actions.invariants import check_obligations
+from server.actions.services import Services
+
+log = structlog.get_logger()
+CHECK_EVERY_S = 60.0
+NEVER_SOONER_S = 0.02
+
+
+async def run_ladders(services: Services) -> None:
+    """Climb ladders until cancelled."""
+    due_now = asyncio.Event()
+    services.wake_ladders.listen(due_now.set)
+    loop = asyncio.get_running_loop()
+    checked_at = -CHECK_EVERY_S
+    while True:
+        due_now.clear()
+        next_due: datetime | None = None
+        try:
+            if loop.time() - checked_at >= CHECK_EVERY_S:
+                await check_obligations(services)
+                checked_at = loop.time()
+            next_due = await climb(services)
+        except Exception as error:
+            log.exception("ladder_round_failed", error=type(error).__name__)
+        await _until(services, due_now, next_due)
+
+
+async def _until(services: Services, due_now: asyncio.Event, next_due: datetime | None) -> None:
+    """Wait for a wake, for `next_due`, or for one poll, whichever comes first."""
+    wait_s = services.settings.ladder_poll_s
+    if next_due is not None:
+        wait_s = min(wait_s, services.clock.real_seconds(next_due - services.clock.now()))
+    try:
+        async with asyncio.timeout(max(wait_s, NEVER_SOONER_S)):
+            await due_now.wait()
+    except TimeoutError:
+        return
