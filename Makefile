@@ -22,7 +22,6 @@ EXIT_AFTER ?=
 PYTEST_ARGS ?=
 TORTURE_SECONDS ?= 20
 ARGS ?=
-export PORT SPEED EXIT_AFTER
 
 .PHONY: help setup demo check test planted torture bench screenshots pins clean assets browser
 
