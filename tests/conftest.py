@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, async_playwright
 
+from server.actions.services import Services
+from tests import harness
 from tests.browsers import BROWSER_ARGUMENTS, NoBrowserError, obtain_browser
 from tests.servers import PostgresServer, running_postgres
 
@@ -29,6 +31,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     url = server.create_database()
     yield url
     server.drop_database(url)
+
+
+@pytest.fixture
+async def services(database_url: str) -> AsyncIterator[Services]:
+    """A whole service without edges, on a test database of its own; see `tests.harness` for people and time."""
+    await harness.prepare(database_url)
+    async with harness.open_services(database_url) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ from server.actions.rendering import (
 )
 from server.actions.rooms import access_room_for_reading, enter_room
 from server.actions.services import Services
-from server.auth.permissions import may_follow_staff_feed, require
+from server.auth.permissions import FeedKind, may_follow, require
 from server.auth.requester import Requester
 from server.errors import BadRequest, NotFound
 from server.feeds import Audience, FeedEvent, Following
@@ -85,7 +85,7 @@ def _audience(conn: Connection, requester: Requester, name: str) -> tuple[Audien
         return (Audience.STAFF if staff else Audience.MEMBER), room_item(room)
     if name == inbox_feed(requester.account):
         return Audience.MEMBER, None
-    if name in STAFF_FEEDS and may_follow_staff_feed(requester.role, name):
+    if name in STAFF_FEEDS and may_follow(requester.role, FeedKind(name)):
         return Audience.STAFF, None
     raise NotFound(NO_FEED, field="feed")
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from moderation.ladders import LadderPolicy
+from server.actions.limits import Throttle
+from server.actions.passwords import Passwords
 from server.actions.room_cache import RoomCache
 from server.actions.screening import Screening
 from server.bus.port import Bus
@@ -29,6 +31,25 @@ class Wake:
         self._listeners.append(listener)
 
 
+class Revocations:
+    """Tells who listens which sessions have just been ended here, so that their sockets close at once.
+
+    Only this process hears it; the others find out from the rows (`actions.accounts.sessions_alive`).
+    """
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[[tuple[str, ...]], None]] = []
+
+    def __call__(self, sessions: tuple[str, ...]) -> None:
+        if sessions:
+            for listener in self._listeners:
+                listener(sessions)
+
+    def listen(self, listener: Callable[[tuple[str, ...]], None]) -> None:
+        """Call `listener` in the loop with the ids of sessions that were ended; it must not wait or raise."""
+        self._listeners.append(listener)
+
+
 @dataclass(slots=True)
 class Services:
     """Frozen in use: nothing is replaced while the service runs.
@@ -37,6 +58,9 @@ class Services:
         secret: 32 bytes for tokens that are not stored (form tokens), derived from the wrapping key.
         notifiers: the channels by which people on duty are called, by name.
         wake_ladders: tells the ladder job that something fell due just now; the rows are what guarantees it.
+        revoked: called with the ids of sessions that were just ended, after the commit.
+        passwords: hashes passwords beside the loop.
+        throttle: slows down guessing; this process counts for itself.
     """
 
     settings: Settings
@@ -48,6 +72,13 @@ class Services:
     notifiers: dict[str, Notifier] = field(default_factory=dict)
     room_cache: RoomCache = field(default_factory=RoomCache)
     wake_ladders: Wake = field(default_factory=Wake)
+    revoked: Revocations = field(default_factory=Revocations)
+    passwords: Passwords = field(init=False)
+    throttle: Throttle = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.passwords = Passwords(self.settings.argon2_memory_kib, self.settings.argon2_passes)
+        self.throttle = Throttle()
 
     @property
     def clock(self) -> Clock:

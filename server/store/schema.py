@@ -105,9 +105,16 @@ session = Table(
     _needed("seen_at", Instant()),
     _needed("ends_at", Instant()),
     _optional("revoked_at", Instant()),
-    _optional("ticket_hash", LargeBinary(32)),
-    _optional("ticket_ends_at", Instant()),
     comment="A sign-in; only the hash of its token is kept. retention: session",
+)
+
+ticket = Table(
+    "ticket",
+    metadata,
+    Column("hash", LargeBinary(32), primary_key=True),
+    Column("session", ID, ForeignKey("session.id"), nullable=False, index=True),
+    _needed("ends_at", Instant()),
+    comment="Opens one socket of a session, once; a row each, for several tabs open at once. retention: session",
 )
 
 shift = Table(

@@ -310,8 +310,6 @@ def upgrade() -> None:
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
         sa.Column("ends_at", sa.BigInteger(), nullable=False),
         sa.Column("revoked_at", sa.BigInteger(), nullable=True),
-        sa.Column("ticket_hash", sa.LargeBinary(length=32), nullable=True),
-        sa.Column("ticket_ends_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["account"], ["account.id"], name=op.f("fk_session_account")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_session")),
         sa.UniqueConstraint("token_hash", name=op.f("uq_session_token_hash")),
@@ -319,6 +317,18 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("session", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_session_account"), ["account"], unique=False)
+
+    op.create_table(
+        "ticket",
+        sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("session", sa.String(length=26), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["session"], ["session.id"], name=op.f("fk_ticket_session")),
+        sa.PrimaryKeyConstraint("hash", name=op.f("pk_ticket")),
+        comment="Opens one socket of a session, once; a row each, for several tabs open at once. retention: session",
+    )
+    with op.batch_alter_table("ticket", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_ticket_session"), ["session"], unique=False)
 
     op.create_table(
         "shift",

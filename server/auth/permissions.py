@@ -1,0 +1,163 @@
+"""Which role may do what: one entry for every frame and every page, and a refusal for everything else.
+
+Pure. Decided here: the role. Not decided here: the object. That somebody may `send` says nothing about a room; the one
+gate to a room is `actions.rooms`, to a case `actions.cases`. An operation without an entry is refused, and a test fails
+for a frame that has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from moderation.cases import Act, CaseState, allowed_acts
+from moderation.ladders import Side
+from moderation.types import Role, RoomKind
+from server.auth.requester import Requester
+from server.errors import NotSignedIn, Refused
+
+EVERYBODY: Final = frozenset(Role)
+MEMBERS: Final = frozenset({Role.MEMBER})
+MODERATION: Final = frozenset({Role.MODERATOR, Role.CLINICIAN, Role.CLINICAL_LEAD})
+# Who works on cases at all; on which side of the wall is said by `may_see_case`. Administrators run accounts only.
+CASE_STAFF: Final = MODERATION | {Role.FACILITATOR, Role.THERAPIST}
+CLINICAL: Final = frozenset({Role.CLINICIAN, Role.CLINICAL_LEAD})
+ADMINS: Final = frozenset({Role.ADMIN})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Who may ask for an operation, and what it needs besides.
+
+    Attributes:
+        roles: the roles that may; None: nobody needs to be signed in.
+        csrf: by HTTP it needs the form token (frames need the ticket and the Origin instead).
+        audited: it leaves an audit row whenever it succeeds for staff.
+    """
+
+    roles: frozenset[Role] | None
+    csrf: bool = False
+    audited: bool = False
+
+
+class FeedKind(StrEnum):
+    """What kinds of feed there are, as far as roles are concerned."""
+
+    COMMUNITY = "community"
+    GROUP = "group"
+    THERAPY = "therapy"
+    SUPPORT = "support"
+    INBOX = "inbox"
+    STAFF_MODERATION = "staff:moderation"
+    STAFF_CLINICAL = "staff:clinical"
+    STAFF_LEAD = "staff:lead"
+
+    @classmethod
+    def of_room(cls, kind: RoomKind) -> FeedKind:
+        return cls(kind.value)
+
+
+_FRAMES: Final = {
+    "frame.hello": Rule(EVERYBODY),
+    "frame.join": Rule(EVERYBODY),
+    "frame.leave": Rule(EVERYBODY),
+    "frame.send": Rule(EVERYBODY - ADMINS),
+    "frame.edit": Rule(EVERYBODY - ADMINS),
+    "frame.remove": Rule(EVERYBODY - ADMINS),
+    "frame.history": Rule(EVERYBODY),
+    "frame.read": Rule(EVERYBODY),
+    "frame.report": Rule(EVERYBODY - ADMINS),
+    "frame.help": Rule(EVERYBODY),
+    "frame.act": Rule(CASE_STAFF, audited=True),
+    "frame.open_case": Rule(CASE_STAFF, audited=True),
+    "frame.beat": Rule(EVERYBODY),
+}
+_ROUTES: Final = {
+    "route.home": Rule(None),
+    "route.help_now": Rule(None),
+    "route.rules": Rule(None),
+    "route.asset": Rule(None),
+    "route.health": Rule(None),
+    "route.sign_up": Rule(None, csrf=True),
+    "route.sign_in": Rule(None, csrf=True),
+    "route.recover": Rule(None, csrf=True),
+    "route.sign_out": Rule(EVERYBODY, csrf=True),
+    "route.sign_out_everywhere": Rule(EVERYBODY, csrf=True),
+    "route.change_password": Rule(EVERYBODY, csrf=True, audited=True),
+    "route.recovery_codes": Rule(EVERYBODY, csrf=True, audited=True),
+    "route.account": Rule(EVERYBODY),
+    "route.ticket": Rule(EVERYBODY, csrf=True),
+    "route.rooms": Rule(EVERYBODY - ADMINS),
+    "route.room": Rule(EVERYBODY - ADMINS),
+    "route.send": Rule(EVERYBODY - ADMINS, csrf=True),
+    "route.report": Rule(EVERYBODY - ADMINS, csrf=True),
+    "route.help": Rule(EVERYBODY, csrf=True),
+    "route.console": Rule(CASE_STAFF),
+    "route.case": Rule(CASE_STAFF, audited=True),
+    "route.act": Rule(CASE_STAFF, csrf=True, audited=True),
+}
+_ADMIN: Final = {
+    "admin.set_role": Rule(ADMINS, csrf=True, audited=True),
+    "admin.disable_account": Rule(ADMINS, csrf=True, audited=True),
+}
+
+POLICY: Final[Mapping[str, Rule]] = MappingProxyType({**_FRAMES, **_ROUTES, **_ADMIN})
+
+# Community staff never read therapy, and therapists never read what the community tells its moderators.
+_FOLLOW: Final[Mapping[FeedKind, frozenset[Role]]] = MappingProxyType(
+    {
+        FeedKind.COMMUNITY: MODERATION | MEMBERS,
+        FeedKind.GROUP: MODERATION | MEMBERS | {Role.FACILITATOR},
+        FeedKind.THERAPY: MEMBERS | {Role.THERAPIST},
+        FeedKind.SUPPORT: MODERATION | MEMBERS,
+        FeedKind.INBOX: EVERYBODY,
+        FeedKind.STAFF_MODERATION: frozenset({Role.MODERATOR, Role.CLINICAL_LEAD}),
+        FeedKind.STAFF_CLINICAL: CLINICAL,
+        FeedKind.STAFF_LEAD: frozenset({Role.CLINICAL_LEAD}),
+    }
+)
+# A ladder starts on its own side of the wall (design, section 4); nobody sees a case that no rung of theirs can reach.
+_SEE_CASE: Final[Mapping[Side, frozenset[Role]]] = MappingProxyType(
+    {
+        Side.COMMUNITY: MODERATION,
+        Side.GROUP: MODERATION | {Role.FACILITATOR},
+        Side.CARE: CLINICAL | {Role.THERAPIST},
+    }
+)
+
+
+def require(requester: Requester | None, operation: str) -> Rule:
+    """Let the operation through for this person's role, or refuse.
+
+    Raises:
+        NotSignedIn: it needs a session.
+        Refused: the role may not, or the operation has no entry.
+    """
+    rule = POLICY.get(operation)
+    if rule is None:
+        raise Refused("This can not be done here.")
+    if rule.roles is None:
+        return rule
+    if requester is None:
+        raise NotSignedIn("Please sign in.")
+    if requester.role not in rule.roles:
+        raise Refused("Your account may not do that.")
+    return rule
+
+
+def may_follow(role: Role, kind: FeedKind) -> bool:
+    """Whether somebody of that role can follow such a feed at all; membership of the room is asked besides."""
+    return role in _FOLLOW[kind]
+
+
+def may_see_case(role: Role, side: Side) -> bool:
+    """Whether somebody of that role can open a case of that side; a therapist's own members are asked besides."""
+    return role in _SEE_CASE[side]
+
+
+def may_act(role: Role, act: Act) -> bool:
+    """Whether somebody of that role can ever carry out this act on a case; `allowed_acts` says whether now."""
+    return any(act in allowed_acts(state, role, claimed_by_me=mine) for state in CaseState for mine in (True, False))

@@ -1,0 +1,169 @@
+"""A running service for tests: real database, real filter, real sessions; only the password hash is made cheap.
+
+Preparing a database by migrations is the slowest step of a test, so it is done once for each server or machine and
+copied for each test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import itertools
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+from sqlalchemy.engine import URL, make_url
+
+from moderation.ladders import LadderPolicy
+from moderation.pipeline import Pipeline
+from moderation.policy import DispositionPolicy
+from moderation.types import Role
+from server.actions.accounts import Origin, Registered, SignedIn, create_staff, register, sign_in
+from server.actions.screening import Screening
+from server.actions.services import Services
+from server.auth.requester import Requester
+from server.bus.in_process import InProcessBus
+from server.ids import new_id
+from server.settings import Settings
+from server.store.engine import sqlite_path
+from server.store.migrate import TEST, prepare_database
+from server.store.store import open_store
+from watchwords.matcher import Matcher
+
+PASSWORD: Final = "three quiet green boats"
+WRAPPING_KEY: Final = bytes(range(32))
+FALLBACK_PERSON: Final = "fallback-person"
+
+_addresses = itertools.count(1)
+_templates: dict[str, str] = {}
+
+
+async def prepare(database_url: str) -> None:
+    """Make the empty database of `database_url` a test database with the schema of this program.
+
+    The first call migrates a template; every call copies it.
+    """
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        shutil.copyfile(await _sqlite_template(), sqlite_path(url))
+        return
+    name, template = url.database, await _postgres_template(url)
+    await _execute(url, f'DROP DATABASE "{name}"', f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+
+
+@contextlib.asynccontextmanager
+async def open_services(database_url: str, **settings: object) -> AsyncIterator[Services]:
+    """A service on a prepared database, closed at the end. `settings` override those of the tests.
+
+    Opened twice on one PostgreSQL database, it is two processes of one service.
+    """
+    given: dict[str, object] = {
+        "database_url": database_url,
+        "kind": TEST,
+        "argon2_memory_kib": 8,
+        "argon2_passes": 1,
+        "fallback_people": (FALLBACK_PERSON,),
+        # A machine busy with other tests must not turn a clean text into an unchecked one.
+        "screening_deadline_ms": 1_000,
+        **settings,
+    }
+    chosen = Settings.model_validate(given)
+    store = await open_store(database_url, WRAPPING_KEY, kind=TEST)
+    bus = InProcessBus()
+    store.on_commit(bus.announce)
+    services = Services(
+        settings=chosen,
+        store=store,
+        bus=bus,
+        screening=Screening(_pipeline(chosen.screening_deadline_ms)),
+        ladders=_ladders(),
+        secret=hashlib.sha256(WRAPPING_KEY).digest(),
+    )
+    try:
+        yield services
+    finally:
+        services.passwords.close()
+        await store.close()
+
+
+def origin() -> Origin:
+    """An address that nobody else in this test run comes from."""
+    n = next(_addresses)
+    return Origin(f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}")
+
+
+async def registered(services: Services, name: str) -> Registered:
+    """A new member as the register page leaves them: session token and recovery codes. The password is PASSWORD."""
+    return await register(services, origin(), name, PASSWORD, services.settings.rules_version, new_id())
+
+
+async def member(services: Services, name: str) -> Requester:
+    """A new member, signed in. The password is PASSWORD."""
+    return (await registered(services, name)).requester
+
+
+async def staff_signed_in(services: Services, name: str, role: Role) -> SignedIn:
+    """A new member of staff with their session token. The password is PASSWORD."""
+    await create_staff(services, name, role, PASSWORD)
+    return await sign_in(services, origin(), name, PASSWORD)
+
+
+async def staff(services: Services, name: str, role: Role) -> Requester:
+    """A new member of staff, signed in. The password is PASSWORD."""
+    return (await staff_signed_in(services, name, role)).requester
+
+
+async def fast_forward(services: Services, step: timedelta) -> None:
+    """Step the clock of the service forward; nothing waits."""
+    await services.store.fast_forward(step)
+
+
+@functools.cache
+def _pipeline(deadline_ms: int) -> Pipeline:
+    deadline = timedelta(milliseconds=deadline_ms)
+    return Pipeline(Matcher.load(), DispositionPolicy.load(), time.monotonic_ns, deadline=deadline)
+
+
+@functools.cache
+def _ladders() -> LadderPolicy:
+    return LadderPolicy.load()
+
+
+@functools.cache
+def _template_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="ek-template-")
+
+
+async def _sqlite_template() -> Path:
+    path = Path(_template_folder().name) / "template.db"
+    if not path.exists():
+        await prepare_database(f"sqlite:///{path}", TEST)
+    return path
+
+
+async def _postgres_template(url: URL) -> str:
+    server = url.set(database="postgres").render_as_string(hide_password=False)
+    if server not in _templates:
+        name = f"template_{new_id().lower()}"
+        await _execute(url, f'CREATE DATABASE "{name}" TEMPLATE template0')
+        await prepare_database(url.set(database=name).render_as_string(hide_password=False), TEST)
+        _templates[server] = name
+    return _templates[server]
+
+
+async def _execute(url: URL, *statements: str) -> None:
+    """Run statements on the maintenance database of the server that `url` is on."""
+    maintenance = url.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
+    connection = await asyncpg.connect(dsn=maintenance)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
