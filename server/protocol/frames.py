@@ -20,6 +20,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+# Where the WebSocket is, on the same port as HTTP.
+SOCKET_PATH = "/ws"
+
 VERSION = 1
 MINOR = 0
 
