@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import ahocorasick_rs
-import re2  # type: ignore[import-untyped]
+import re2
 
 from watchwords.context import adjust
 from watchwords.lexicon import Entry, Lexicon, load_lexicon
