@@ -35,7 +35,7 @@ _ENTRY_FIELDS = {
     "no_match",
     "exceptions",
 }
-_MOST_EXPANSIONS = 2_000
+_MOST_EXPANSIONS = 20_000
 
 
 class LexiconError(ValueError):

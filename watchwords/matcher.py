@@ -24,7 +24,8 @@ MOST_OF_ONE = 8
 MOST_CONTACTS = 256
 
 _TOKEN = re.compile(r"[a-z0-9@$!|+€*#_%?]{2,}")
-_WORD = re.compile(r"[a-z]+")
+_WORD = re.compile(r"[a-z]{3,}")
+_NOT_A_WORD = re.compile(r"\\.|(?<=[a-z])\(\?:[a-z |]+\)\??")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,8 @@ class Matcher:
                     raw.append((entry, start, end))
                 else:
                     excepted.append((entry.id, start, end))
-        for index in self._set.Match(text) if self._patterns else ():
+        # The set answers None, not an empty list, when nothing matches.
+        for index in (self._set.Match(text) or ()) if self._patterns else ():
             entry, pattern = self._patterns[index]
             most = MOST_CONTACTS if entry.category == "P" else MOST_OF_ONE
             for number, place in enumerate(pattern.finditer(text)):
@@ -193,5 +195,5 @@ def _vocabulary(lexicon: Lexicon) -> set[str]:
             for phrase in entry.phrases:
                 words.update(phrase.split())
             if entry.category != "P":
-                words.update(word for word in _WORD.findall(re.sub(r"\\.", " ", entry.pattern)) if len(word) > 2)
+                words.update(_WORD.findall(_NOT_A_WORD.sub(" ", entry.pattern)))
     return words
