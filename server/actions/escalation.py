@@ -111,7 +111,7 @@ async def _advance(services: Services, obligation_id: str, version: int, feeds: 
                         audience=step.audience,
                         recipient=recipient,
                         channel=channel,
-                        due_at=row.due_at,
+                        due_at=max(row.due_at, opened_at),
                     )
         cases.update_obligation(
             tx,

@@ -14,9 +14,11 @@ from server.actions.services import Services
 from server.auth.requester import Requester
 from server.errors import NotFound, Refused
 from server.feeds import FeedEvent
+from server.ids import new_id, room_feed
 from server.protocol.frames import AccessItem, RoomItem
-from server.rooms import Member, is_staff_of, may_post, may_read
+from server.rooms import Member, Room, RoomState, is_staff_of, may_post, may_read
 from server.store import feeds, rooms
+from server.store.keys import Realm, Retention
 from server.store.unit import Tx
 
 NO_ROOM = "There is no such room, or it is not open to you."
@@ -61,6 +63,21 @@ async def enter_room(services: Services, requester: Requester, feed: str) -> Non
             rooms.set_standing(tx, access.room.id, requester.account, Member.ACTIVE)
 
     await services.store.write(join, [feed])
+
+
+async def make_room(services: Services, kind: RoomKind, name: str, purpose: str, subject: str | None = None) -> str:
+    """Open a room and return its feed. A therapy or support room belongs to its `subject`, who is a member of it."""
+    room = Room(new_id(), kind, name, purpose, RoomState.OPEN, subject)
+
+    def unit(tx: Tx) -> None:
+        rooms.create_room(tx, room)
+        if subject is not None:
+            rooms.set_standing(tx, room.id, subject, Member.ACTIVE)
+        if kind is RoomKind.THERAPY and subject is not None:
+            services.store.keys.create(tx, subject, Realm.CARE, Retention.CARE_RECORD)
+
+    await services.store.write(unit)
+    return room_feed(room.id)
 
 
 async def list_rooms(services: Services, requester: Requester) -> tuple[RoomItem, ...]:

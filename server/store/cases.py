@@ -129,6 +129,7 @@ def notice_by_id(conn: Connection, notice_id: str) -> Row[Any] | None:
             notice,
             obligation.c.level,
             obligation.c.state.label("obligation_state"),
+            obligation.c.opened_at,
             obligation.c.acknowledged_by,
             review_case.c.version.label("case_version"),
         )
@@ -140,7 +141,7 @@ def notice_by_id(conn: Connection, notice_id: str) -> Row[Any] | None:
 
 
 def ringing(conn: Connection, recipient: str, channel: str) -> list[str]:
-    """Ids of the calls to somebody whose obligation nobody has acknowledged, oldest first."""
+    """Ids of the calls to somebody whose obligation nobody has acknowledged since it last began, oldest first."""
     query = (
         select(notice.c.id)
         .join(obligation, obligation.c.id == notice.c.obligation)
@@ -149,6 +150,7 @@ def ringing(conn: Connection, recipient: str, channel: str) -> list[str]:
             notice.c.channel == channel,
             notice.c.state == "sent",
             obligation.c.state == RUNNING,
+            notice.c.due_at >= obligation.c.opened_at,
         )
         .order_by(notice.c.due_at)
     )

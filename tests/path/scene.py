@@ -12,12 +12,13 @@ from moderation.types import Role, RoomKind
 from server.actions.cases import act_on_case, open_case
 from server.actions.feeds import follow
 from server.actions.post_message import post_message
+from server.actions.rooms import make_room
 from server.actions.services import Services
 from server.auth.requester import Requester
 from server.feeds import FeedEvent
-from server.ids import new_id, room_feed
+from server.ids import new_id
 from server.protocol.frames import Ack, Act, AnyItem, CaseItem, CasePage, Done, Joined, OpenCase, Send
-from server.rooms import Member, Room, RoomState
+from server.rooms import Member
 from server.store import rooms
 from server.store.schema import shift
 from server.store.unit import Tx
@@ -75,16 +76,10 @@ async def make_scene(services: Services, kind: RoomKind = RoomKind.COMMUNITY) ->
     robin, wren = await member(services, "Robin"), await member(services, "Wren")
     sam = await staff(services, "Sam", Role.MODERATOR)
     subject = robin.account if kind in (RoomKind.THERAPY, RoomKind.SUPPORT) else None
-    feed = await add_room(services, kind, subject)
+    feed = await make_room(services, kind, "The kitchen table", "Everyday talk", subject)
     for who in (robin, wren):
         await belong(services, feed, who)
     return Scene(services, feed, robin, wren, sam, heard)
-
-
-async def add_room(services: Services, kind: RoomKind, subject: str | None = None) -> str:
-    room = Room(new_id(), kind, "The kitchen table", "Everyday talk", RoomState.OPEN, subject)
-    await services.store.write(lambda tx: rooms.create_room(tx, room))
-    return room_feed(room.id)
 
 
 async def belong(services: Services, feed: str, who: Requester) -> None:
@@ -100,7 +95,11 @@ async def on_shift(services: Services, who: Requester, hours: int = 8) -> None:
     def unit(tx: Tx) -> None:
         tx.conn.execute(
             insert(shift).values(
-                id=new_id(), account=who.account, role=who.role, starts_at=tx.now, ends_at=tx.now + timedelta(hours=hours)
+                id=new_id(),
+                account=who.account,
+                role=who.role,
+                starts_at=tx.now,
+                ends_at=tx.now + timedelta(hours=hours),
             )
         )
 

@@ -129,7 +129,11 @@ async def test_removal_leaves_a_tombstone_and_no_body_in_any_replay(scene: Scene
     assert isinstance(view, Held)
     await scene.act(scene.sam, case, "remove_message", message=view.id)
     for told in (await events_after(scene.services, {scene.feed: 0}))[scene.feed]:
-        for audience, who in ((Audience.MEMBER, scene.robin), (Audience.MEMBER, scene.wren), (Audience.STAFF, scene.sam)):
+        for audience, who in (
+            (Audience.MEMBER, scene.robin),
+            (Audience.MEMBER, scene.wren),
+            (Audience.STAFF, scene.sam),
+        ):
             assert view_of(told.item_for(audience, who.account)) == Removed(by="moderator")
     kept = view_of((await scene.look(scene.sam, case.id)).items[0].item)
     assert isinstance(kept, Held)
@@ -240,9 +244,7 @@ async def test_a_failing_unit_never_fails_its_batch(scene: Scene) -> None:
         raise RuntimeError("planted")
 
     sent = [scene.say(scene.robin, f"{CLEAN} {n}") for n in range(5)]
-    results = await asyncio.gather(
-        *sent[:2], scene.services.store.write(broken), *sent[2:], return_exceptions=True
-    )
+    results = await asyncio.gather(*sent[:2], scene.services.store.write(broken), *sent[2:], return_exceptions=True)
     assert [type(r).__name__ for r in results] == ["Ack", "Ack", "Unavailable", "Ack", "Ack", "Ack"]
     seqs = await scene.services.store.read(
         lambda c: list(c.execute(select(event.c.seq).where(event.c.feed == scene.feed).order_by(event.c.seq)).scalars())
