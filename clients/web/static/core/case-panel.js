@@ -97,13 +97,22 @@ export function drawCase(body, page, { me, now, act, result = "" }) {
   nodes.push(el("ol", { class: "ek-history" }, page.history.map((h) =>
     el("li", {}, [
       el("time", { text: clock(h.at, now), attrs: { datetime: new Date(h.at).toISOString() } }),
-      document.createTextNode(` ${t(`act.${h.what}`)}${h.by ? `, ${h.by.name}` : ""}${h.detail ? `: ${h.detail}` : ""}`),
+      document.createTextNode(` ${t(`fact.${h.what}`)}${h.by ? `, ${h.by.name}` : ""}${h.detail ? `: ${factDetail(h)}` : ""}`),
     ]))));
   body.replaceChildren(...nodes);
   for (const [id, value] of Object.entries(typed)) {
     const again = body.querySelector(`#${CSS.escape(id)}`);
     if (value && (again instanceof HTMLTextAreaElement || again instanceof HTMLSelectElement)) again.value = value;
   }
+}
+
+/** Where the detail of a line is a code, the section of the catalogue that knows it. @type {Record<string, string>} */
+const DETAILS = { rung: "rung", nobody: "rung", close: "outcome", open: "origin", raise: "origin" };
+
+/** @param {import("./frames.js").CaseFact} fact */
+function factDetail(fact) {
+  const known = DETAILS[fact.what];
+  return known ? t(`${known}.${fact.detail}`) : fact.detail;
 }
 
 /** @param {(asked: Asked) => void} act */

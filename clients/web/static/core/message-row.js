@@ -52,7 +52,7 @@ export function heldReason(reason) {
 /**
  * @param {HTMLElement} node
  * @param {View} view
- * @param {{me: string, now: number, link?: string | null, extra?: Node[]}} how `link`: the folder of this room's messages
+ * @param {{me: string, now: number, link?: ((id: string) => string) | null, extra?: Node[]}} how `link`: the page of one message
  */
 export function fillMessage(node, view, { me, now, link = null, extra = [] }) {
   node.className = `ek-row ek-row--${view.state}`;
@@ -79,7 +79,7 @@ export function fillMessage(node, view, { me, now, link = null, extra = [] }) {
   if (view.state === "held") node.append(el("p", { class: "ek-row__state", text: `${t("send.checking")} ${heldReason(view.reason)}` }));
   if (findings.length) {
     const why = findings.map((f) =>
-      el("li", {}, [levelTag(f.level), document.createTextNode(` ${t(`category.${f.category}`)}: ${f.reason}`)]));
+      el("li", {}, [levelTag(f.level), document.createTextNode(` ${f.category ? `${t(`category.${f.category}`)}: ` : ""}${f.reason}`)]));
     node.append(el("ul", { class: "ek-findings" }, why));
   }
   if (view.attention && view.attention.complete === false) {
@@ -87,7 +87,7 @@ export function fillMessage(node, view, { me, now, link = null, extra = [] }) {
   }
   if (link) {
     const hidden = el("span", { class: "nhsuk-u-visually-hidden", text: ` ${t("view.options_for", { name: view.author.name })}` });
-    const a = el("a", { text: t("view.options"), attrs: { href: `${link}/${encodeURIComponent(view.id)}` } }, [hidden]);
+    const a = el("a", { text: t("view.options"), attrs: { href: link(view.id) } }, [hidden]);
     node.append(el("p", { class: "ek-row__more" }, [a]));
   }
   node.append(...extra);

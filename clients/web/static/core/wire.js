@@ -46,17 +46,33 @@ export class Refusal extends Error {
 /** Signed out: no ticket to be had. */
 export class SignedOut extends Error {}
 
+/** What to do after each close code, and no sooner than when; the table is `server/protocol/codes.py`. */
+const CLOSES = new Map([
+  [1000, { again: false, floor: 0 }],
+  [1002, { again: false, floor: 0 }],
+  [1003, { again: false, floor: 0 }],
+  [1007, { again: false, floor: 0 }],
+  [1008, { again: false, floor: 0 }],
+  [1009, { again: false, floor: 0 }],
+  [1001, { again: true, floor: 0 }],
+  [1006, { again: true, floor: 0 }],
+  [1011, { again: true, floor: 1_000 }],
+  [1012, { again: true, floor: 0 }],
+  [1013, { again: true, floor: 5_000 }],
+  [4001, { again: true, floor: 0 }],
+  [4002, { again: true, floor: 0 }],
+  [4003, { again: true, floor: 0 }],
+  [4401, { again: false, floor: 0, signIn: true }],
+  [4408, { again: true, floor: 1_000 }],
+  [4429, { again: true, floor: 30_000 }],
+]);
+
 /**
- * What a close code asks of the client.
- * @param {number} code
- * @returns {"again" | "soon" | "sign_in" | "never"}
+ * @param {number} code any close code, also one that this build does not know
+ * @returns {{again: boolean, floor: number, signIn?: boolean}} floor in ms
  */
 export function advice(code) {
-  if (code === 4401) return "sign_in";
-  if (code === 1012 || code === 1001) return "soon";
-  if (code === 1002 || code === 1003 || code === 1007 || code === 1008 || code === 1009 || code === 1010) return "never";
-  if (code >= 4400 && code < 4500 && code !== 4408 && code !== 4429) return "never";
-  return "again";
+  return CLOSES.get(code) ?? { again: !(code >= 4400 && code < 4500), floor: 1_000 };
 }
 
 /**
@@ -95,8 +111,7 @@ export async function fetchTicket(csrf) {
 /** @returns {Promise<Codec | null>} */
 async function loadMsgpack() {
   try {
-    const path = "../vendor/msgpack.js";
-    return /** @type {Codec} */ (await import(path));
+    return /** @type {Codec} */ (await import("../vendor/msgpack.js"));
   } catch {
     return null;
   }
@@ -206,7 +221,7 @@ export class Wire {
       ticket = await this.options.ticket();
     } catch (why) {
       if (why instanceof SignedOut) this.#set("signed_out");
-      else this.#later("again");
+      else this.#later(0);
       return;
     }
     if (this.socket) return;
@@ -241,18 +256,18 @@ export class Wire {
     this.welcomed = false;
     this.joining.clear();
     this.joins.clear();
-    const what = advice(code);
     if (this.state === "refused") return;
-    if (what === "sign_in") this.#set("signed_out");
-    else if (what === "never") this.#set("refused");
-    else this.#later(what);
+    const what = advice(code);
+    if (what.signIn) this.#set("signed_out");
+    else if (!what.again) this.#set("refused");
+    else this.#later(what.floor);
   }
 
-  /** @param {"again" | "soon"} what */
-  #later(what) {
+  /** @param {number} floor ms */
+  #later(floor) {
     this.#set("lost");
     clearTimeout(this.again);
-    const delay = delayFor(what === "soon" ? Math.min(this.failures, 2) : this.failures, Math.random());
+    const delay = floor + delayFor(this.failures, Math.random());
     this.failures += 1;
     this.again = setTimeout(() => void this.#connect(), delay);
   }

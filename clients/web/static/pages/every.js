@@ -7,8 +7,7 @@ document.body.classList.add("js-enabled");
 if ("noModule" in HTMLScriptElement.prototype) document.body.classList.add("nhsuk-frontend-supported");
 quickExit();
 try {
-  const path = "../vendor/nhsuk-frontend.min.js";
-  const { initAll } = await import(path);
+  const { initAll } = await import("../vendor/nhsuk-frontend.min.js");
   initAll();
 } catch {
   // Every page works without it.

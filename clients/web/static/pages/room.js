@@ -133,15 +133,15 @@ function keep() {
 function care(ack) {
   if (ack.state === "held") announcer.alert(t("send.checking"));
   if (!ack.care || ack.care === "none") return;
+  const known = ack.care === "urgent" && current().length > 0;
+  const text = t(known ? "care.added" : `care.${ack.care}`);
   const panel = part("care");
-  const already = Object.values(items.handling).some((h) => h.message === ack.message);
-  if (already && ack.care === "urgent") return;
-  panel.dataset.message = ack.message;
+  panel.dataset.care = ack.care;
   panel.className = "ek-handling";
-  const line = el("p", {}, [el("strong", { text: t(`care.${ack.care}`) })]);
-  panel.replaceChildren(line, crisisShort());
+  const line = el("p", {}, [el("strong", { text })]);
+  panel.replaceChildren(line, ...(known ? [] : [crisisShort()]));
   panel.hidden = false;
-  announcer.alert(t(`care.${ack.care}`));
+  announcer.alert(text);
 }
 
 /**
@@ -217,7 +217,9 @@ function fill(node, row) {
   } else if (row.kind === "pending") {
     fillPending(node, row.pending);
   } else {
-    fillMessage(node, row.view, { me, now: wire.now(), link: `/rooms/${encodeURIComponent(roomId)}/messages` });
+    const link = (/** @type {string} */ id) =>
+      `/rooms/${encodeURIComponent(roomId)}/messages/${encodeURIComponent(id)}?at=${row.place}`;
+    fillMessage(node, row.view, { me, now: wire.now(), link });
   }
 }
 
@@ -270,7 +272,7 @@ function drawInbox(known, live) {
     .slice(0, 2);
   patch(part("handling"), states, { key: (h) => h.id, stamp: (h) => JSON.stringify(h), tag: "div", fill: (node, h) => fillHandling(node, h, now) });
   const panel = part("care");
-  if (states.some((h) => h.message === panel.dataset.message)) panel.hidden = true;
+  if (panel.dataset.care === "urgent" && current().length) panel.hidden = true;
   if (live && states.length) {
     const lines = handlingLines(states[0]);
     const text = lines[lines.length - 1].text;
@@ -287,6 +289,11 @@ function drawInbox(known, live) {
   });
   links.hidden = privates.length === 0;
   if (live && privates.some((r) => !known.has(r.id))) announcer.alert(t("room.private"));
+}
+
+/** What the team has from this person and has not finished with. */
+function current() {
+  return Object.values(items.handling).filter((h) => h.care === "urgent" && !(h.states ?? []).some((s) => s.state === "closed"));
 }
 
 /** @param {import("../core/frames.js").HandlingItem} item */
