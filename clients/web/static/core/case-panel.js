@@ -1,0 +1,143 @@
+// @ts-check
+/** One open case: the conversation with what was found and why, and the acts that this reader may do now. */
+
+import { el, patch } from "./keyed.js";
+import { fillMessage, levelTag } from "./message-row.js";
+import { clock, section, t } from "./texts.js";
+
+/** @typedef {import("./frames.js").CasePage} CasePage */
+/** @typedef {import("./frames.js").Placed} Placed */
+
+/** Acts on one message of the case; the rest are acts on the case. */
+const ON_MESSAGE = ["release_message", "hold_message", "remove_message"];
+const WITH_FORM = ["reply", "close"];
+
+/**
+ * @typedef {{act: string, message?: string, outcome?: string, body?: string}} Asked
+ */
+
+/**
+ * @param {string} text
+ * @param {string} look
+ * @param {() => void} press
+ */
+function button(text, look, press) {
+  const node = el("button", { class: `nhsuk-button ${look}`, text, attrs: { type: "button" } });
+  node.addEventListener("click", press);
+  return node;
+}
+
+/**
+ * @param {string} id
+ * @param {string} label
+ * @param {HTMLElement} field
+ */
+function field(id, label, field) {
+  field.id = id;
+  return el("div", { class: "nhsuk-form-group" }, [el("label", { class: "nhsuk-label", text: label, attrs: { for: id } }), field]);
+}
+
+/**
+ * @param {Placed[]} items
+ * @param {string} me
+ * @param {number} now
+ * @param {(id: string) => Node[]} acts
+ */
+function conversation(items, me, now, acts) {
+  const list = el("ol", { class: "ek-rows" });
+  const views = items.flatMap(({ item }) => (item.kind === "message" ? [item] : []));
+  patch(list, views, {
+    key: (m) => `m:${m.of}`,
+    stamp: (m) => JSON.stringify(m),
+    fill: (node, m) => {
+      const whole = m.view.state === "shown" || m.view.state === "held" ? m.view : null;
+      const extra = whole?.attention ? acts(whole.id) : [];
+      fillMessage(node, m.view, { me, now, extra: extra.length ? [el("div", { class: "ek-row-acts" }, extra)] : [] });
+    },
+  });
+  return list;
+}
+
+/**
+ * Draw the case into `body`. What was typed into the reply or the note before stays.
+ * @param {HTMLElement} body
+ * @param {CasePage} page
+ * @param {{me: string, now: number, act: (asked: Asked) => void, result?: string}} how
+ */
+export function drawCase(body, page, { me, now, act, result = "" }) {
+  const typed = Object.fromEntries(
+    Array.from(body.querySelectorAll("textarea, select"), (f) => [f.id, /** @type {HTMLTextAreaElement} */ (f).value]),
+  );
+  const { case: c, allowed } = page;
+  const owner = c.owner ? t("console.owner", { name: c.owner.name }) : t("console.nobody");
+  const facts = el("p", {}, [
+    levelTag(c.level),
+    document.createTextNode(` ${t(`state.${c.state}`)} · ${owner} · ${c.room_name ?? ""} ${clock(c.opened_at, now)}`),
+  ]);
+  const nodes = [facts];
+  if (c.gist) nodes.push(el("p", { text: c.gist }));
+  nodes.push(el("p", { class: "ek-result", text: result, attrs: { role: "status" } }));
+  const plain = allowed.filter((name) => !ON_MESSAGE.includes(name) && !WITH_FORM.includes(name));
+  nodes.push(el("div", { class: "ek-case-acts" }, plain.map((name) => {
+    const node = button(t(`act.${name}`), name === "claim" || name === "acknowledge" ? "" : "nhsuk-button--secondary", () => act({ act: name }));
+    node.dataset.act = name;
+    return node;
+  })));
+  if (page.report) nodes.push(el("h3", { class: "nhsuk-heading-s", text: "What the report says" }), el("p", { class: "ek-panel ek-row__body", text: page.report }));
+  nodes.push(el("h3", { class: "nhsuk-heading-s", text: "Conversation" }));
+  nodes.push(conversation(page.items, me, now, (id) =>
+    ON_MESSAGE.filter((name) => allowed.includes(name)).map((name) =>
+      button(t(`act.${name}`), "nhsuk-button--secondary ek-small", () => act({ act: name, message: id })))));
+  if (page.private?.length) {
+    nodes.push(el("h3", { class: "nhsuk-heading-s", text: "Private messages" }), conversation(page.private, me, now, () => []));
+  }
+  if (allowed.includes("reply")) nodes.push(replyForm(act));
+  if (allowed.includes("close")) nodes.push(closeForm(act));
+  nodes.push(el("h3", { class: "nhsuk-heading-s", text: "What has happened" }));
+  nodes.push(el("ol", { class: "ek-history" }, page.history.map((h) =>
+    el("li", {}, [
+      el("time", { text: clock(h.at, now), attrs: { datetime: new Date(h.at).toISOString() } }),
+      document.createTextNode(` ${t(`fact.${h.what}`)}${h.by ? `, ${h.by.name}` : ""}${h.detail ? `: ${factDetail(h)}` : ""}`),
+    ]))));
+  body.replaceChildren(...nodes);
+  for (const [id, value] of Object.entries(typed)) {
+    const again = body.querySelector(`#${CSS.escape(id)}`);
+    if (value && (again instanceof HTMLTextAreaElement || again instanceof HTMLSelectElement)) again.value = value;
+  }
+}
+
+/** Where the detail of a line is a code, the section of the catalogue that knows it. @type {Record<string, string>} */
+const DETAILS = { rung: "rung", nobody: "rung", close: "outcome", open: "origin", raise: "origin" };
+
+/** @param {import("./frames.js").CaseFact} fact */
+function factDetail(fact) {
+  const known = DETAILS[fact.what];
+  return known ? t(`${known}.${fact.detail}`) : fact.detail;
+}
+
+/** @param {(asked: Asked) => void} act */
+function replyForm(act) {
+  const box = /** @type {HTMLTextAreaElement} */ (el("textarea", { class: "nhsuk-textarea", attrs: { rows: "3" } }));
+  const send = el("button", { class: "nhsuk-button", text: "Send", attrs: { type: "submit" } });
+  const form = el("form", { class: "ek-form" }, [field("case-reply", t("act.reply"), box), send]);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    act({ act: "reply", body: box.value.trim() });
+  });
+  return form;
+}
+
+/** @param {(asked: Asked) => void} act */
+function closeForm(act) {
+  const options = [el("option", { text: "Choose", attrs: { value: "" } }),
+    ...section("outcome").map(([value, text]) => el("option", { text, attrs: { value } }))];
+  const outcome = /** @type {HTMLSelectElement} */ (el("select", { class: "nhsuk-select" }, options));
+  const note = /** @type {HTMLTextAreaElement} */ (el("textarea", { class: "nhsuk-textarea", attrs: { rows: "3" } }));
+  const close = el("button", { class: "nhsuk-button nhsuk-button--secondary", text: t("act.close"), attrs: { type: "submit" } });
+  const form = el("form", { class: "ek-form" }, [field("case-outcome", "What happened", outcome), field("case-note", "Note", note), close]);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    act({ act: "close", outcome: outcome.value, body: note.value.trim() });
+  });
+  return form;
+}

@@ -1,0 +1,184 @@
+// @ts-check
+/** The moderator's console: the queue by level and age, one open case beside it, the keyboard. */
+
+import { Announcer } from "../core/announcer.js";
+import { drawCase } from "../core/case-panel.js";
+import { connectionBanner } from "../core/connection-banner.js";
+import { el, patch } from "../core/keyed.js";
+import { levelTag } from "../core/message-row.js";
+import * as store from "../core/store.js";
+import { age, t } from "../core/texts.js";
+import { fetchTicket, Refusal, Wire } from "../core/wire.js";
+
+/** @typedef {import("../core/frames.js").CaseItem} CaseItem */
+/** @typedef {import("../core/frames.js").CasePage} CasePage */
+/** @typedef {import("../core/case-panel.js").Asked} Asked */
+
+/** @param {string} name */
+const part = (name) => /** @type {HTMLElement} */ (document.querySelector(`[data-${name}]`));
+
+const main = /** @type {HTMLElement} */ (document.getElementById("maincontent"));
+const me = main.dataset.me ?? "";
+const feeds = (main.dataset.feeds ?? "").split(" ").filter(Boolean);
+const list = part("queue");
+const panel = part("case-panel");
+const body = part("case-body");
+const announcer = new Announcer();
+const banner = connectionBanner(part("connection"), (text) => announcer.alert(text));
+const KEYS = "evenkeel.keys";
+
+let items = store.emptyItems();
+/** @type {CasePage | null} */
+let open = null;
+let opening = "";
+let selected = 0;
+
+const wire = new Wire({
+  ticket: () => fetchTicket(document.body.dataset.csrf ?? ""),
+  client: "evenkeel-web/1",
+  features: ["console"],
+  onState: banner,
+  onJoined: (joined) => {
+    items = store.itemsJoined(items, joined);
+    draw();
+  },
+  onEvent: (event) => {
+    const isNew = event.item.kind === "case" && !(event.item.id in items.versions);
+    items = store.itemsEvent(items, event);
+    if (isNew && event.item.kind === "case") {
+      announcer.alert(t("console.new_case", { level: t(`level.${event.item.level}`), name: event.item.subject.name }));
+    }
+    draw();
+    const current = open ? (items.versions[open.case.id] ?? 0) : 0;
+    if (open && current > open.case.version) void openCase(open.case.id, false);
+  },
+});
+
+function draw() {
+  const cases = store.queue(items);
+  selected = Math.min(selected, Math.max(0, cases.length - 1));
+  patch(list, cases, { key: (c) => c.id, stamp: (c) => `${JSON.stringify(c)}${open?.case.id === c.id}`, fill: fillCase });
+  part("queue-count").textContent = String(cases.length);
+  part("queue-empty").hidden = cases.length > 0;
+  tick();
+}
+
+/**
+ * @param {HTMLElement} node
+ * @param {CaseItem} c
+ */
+function fillCase(node, c) {
+  node.className = `ek-case ek-case--${Number(c.level)}`;
+  const kinds = (c.categories ?? []).map((name) => t(`category.${name}`)).join(", ");
+  const link = el("a", { class: "ek-case__link", attrs: { href: `/staff/cases/${encodeURIComponent(c.id)}` } }, [
+    levelTag(c.level),
+    el("span", { class: "ek-case__name", text: c.subject.name }),
+    el("span", { class: "ek-case__gist", text: c.gist ?? "" }),
+    el("span", { class: "ek-case__meta", text: [c.room_name, kinds].filter(Boolean).join(" · ") }),
+    el("span", { class: "ek-case__meta", text: c.owner ? t("console.owner", { name: c.owner.name }) : t("console.nobody") }),
+    el("span", { class: "ek-case__meta", attrs: { "data-since": String(c.raised_at), "data-due": c.due_at ? String(c.due_at) : "" } }),
+  ]);
+  if (open?.case.id === c.id) link.setAttribute("aria-current", "true");
+  link.addEventListener("click", (event) => {
+    if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    void openCase(c.id, true);
+  });
+  node.replaceChildren(link);
+}
+
+/** The timers that everybody sees: how long it has waited, and when the next person is called. */
+function tick() {
+  const now = wire.now();
+  for (const node of list.querySelectorAll("[data-since]")) {
+    const since = Number(node.getAttribute("data-since"));
+    const due = Number(node.getAttribute("data-due"));
+    const next = due ? (due > now ? t("console.due", { left: age(due - now) }) : t("console.overdue")) : "";
+    const text = [t("console.age", { age: age(now - since) }), next].filter(Boolean).join(" · ");
+    if (node.textContent !== text) node.textContent = text;
+    node.classList.toggle("ek-case__late", due > 0 && due <= now);
+  }
+}
+
+/**
+ * @param {string} id
+ * @param {boolean} focus
+ * @param {string} [result]
+ */
+async function openCase(id, focus, result = "") {
+  opening = id;
+  try {
+    const page = /** @type {CasePage} */ (await wire.send({ t: "open_case", case: id }));
+    if (opening !== id) return;
+    if (open?.case.id !== id) body.replaceChildren();
+    open = page;
+    part("case-heading").textContent = page.case.subject.name;
+    drawCase(body, page, { me, now: wire.now(), act: (asked) => void act(asked), result });
+    draw();
+    if (focus) panel.focus();
+  } catch (why) {
+    announcer.alert(why instanceof Refusal ? why.message : t("error.internal"));
+  }
+}
+
+/** @param {string} text */
+function tell(text) {
+  const line = body.querySelector(".ek-result");
+  if (line) line.textContent = text;
+}
+
+/** @param {Asked} asked */
+async function act(asked) {
+  if (!open) return;
+  if (asked.act === "close" && !asked.outcome) return tell(t("console.choose_outcome"));
+  if ((asked.act === "close" || asked.act === "reply") && !asked.body) return tell(t("console.choose_text"));
+  const { id, version } = open.case;
+  try {
+    await wire.send({
+      t: "act", case: id, version, act: asked.act, message: asked.message ?? null, outcome: asked.outcome ?? null, body: asked.body ?? "",
+    });
+    for (const field of body.querySelectorAll("textarea")) field.value = "";
+    await openCase(id, false, t("console.done"));
+  } catch (why) {
+    const conflict = why instanceof Refusal && why.code === "conflict";
+    const text = conflict ? t("console.changed") : why instanceof Refusal ? why.message : t("error.internal");
+    if (conflict) await openCase(id, false, text);
+    else tell(text);
+  }
+}
+
+// --- the keyboard: single keys only where the reader has switched them on (WCAG 2.1.4) ---------------------------------
+
+const keys = /** @type {HTMLInputElement} */ (part("keys"));
+keys.checked = localStorage.getItem(KEYS) !== "off";
+keys.addEventListener("change", () => localStorage.setItem(KEYS, keys.checked ? "on" : "off"));
+
+/** @param {string} name */
+function press(name) {
+  const button = body.querySelector(`[data-act="${name}"]`);
+  if (button instanceof HTMLElement) button.click();
+}
+
+document.addEventListener("keydown", (event) => {
+  const at = event.target;
+  if (!keys.checked || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (at instanceof HTMLElement && at.closest("input, textarea, select, [contenteditable]")) return;
+  const links = /** @type {HTMLElement[]} */ (Array.from(list.querySelectorAll("a")));
+  if (event.key === "j" || event.key === "k") {
+    if (!links.length) return;
+    const here = links.indexOf(/** @type {HTMLElement} */ (document.activeElement));
+    selected = here < 0 ? selected : Math.max(0, Math.min(links.length - 1, here + (event.key === "j" ? 1 : -1)));
+    links[selected].focus();
+  } else if (event.key === "c") press("claim");
+  else if (event.key === "e") press("escalate");
+  else if (event.key === "r") {
+    const box = document.getElementById("case-reply");
+    if (!box) return;
+    event.preventDefault();
+    box.focus();
+  }
+});
+
+setInterval(tick, 1_000);
+for (const feed of feeds) wire.join(feed);
+wire.start();

@@ -1,0 +1,131 @@
+// @ts-check
+/** The clinician on call: what rings, and the one button that answers it. Sound is a choice and has a visible twin. */
+
+import { Announcer } from "../core/announcer.js";
+import { connectionBanner } from "../core/connection-banner.js";
+import { el, patch } from "../core/keyed.js";
+import { levelTag } from "../core/message-row.js";
+import * as store from "../core/store.js";
+import { clock, t } from "../core/texts.js";
+import { fetchTicket, Refusal, Wire } from "../core/wire.js";
+
+/** @typedef {import("../core/frames.js").PageItem} PageItem */
+
+const RING_MS = 2_000;
+
+/** @param {string} name */
+const part = (name) => /** @type {HTMLElement} */ (document.querySelector(`[data-${name}]`));
+
+const main = /** @type {HTMLElement} */ (document.getElementById("maincontent"));
+const feeds = (main.dataset.feeds ?? "").split(" ").filter(Boolean);
+const announcer = new Announcer();
+const banner = connectionBanner(part("connection"), (text) => announcer.alert(text));
+const sound = /** @type {HTMLInputElement} */ (part("sound"));
+
+let items = store.emptyItems();
+/** @type {AudioContext | null} */
+let audio = null;
+/** @type {Map<string, string>} what became of a press, by page */
+const results = new Map();
+
+const wire = new Wire({
+  ticket: () => fetchTicket(document.body.dataset.csrf ?? ""),
+  client: "evenkeel-web/1",
+  features: ["console"],
+  onState: banner,
+  onJoined: (joined) => {
+    items = store.itemsJoined(items, joined);
+    draw();
+  },
+  onEvent: (event) => {
+    const before = ringing().length;
+    items = store.itemsEvent(items, event);
+    draw();
+    if (ringing().length > before) {
+      announcer.alert(t("oncall.ringing"));
+      ring();
+    }
+  },
+});
+
+function ringing() {
+  return store.calls(items).filter((p) => (p.state ?? "ringing") === "ringing");
+}
+
+function draw() {
+  const calls = store.calls(items);
+  patch(part("pages"), calls, { key: (p) => p.id, stamp: (p) => JSON.stringify(p) + (results.get(p.id) ?? ""), fill: fillCall });
+  const state = part("oncall-state");
+  const loud = ringing().length > 0;
+  state.textContent = t(loud ? "oncall.ringing" : "oncall.quiet");
+  state.dataset.ringing = loud ? "yes" : "no";
+  document.title = loud ? `(${ringing().length}) On call` : "On call";
+}
+
+/**
+ * @param {HTMLElement} node
+ * @param {PageItem} p
+ */
+function fillCall(node, p) {
+  const loud = (p.state ?? "ringing") === "ringing";
+  node.className = `ek-page ek-page--${loud ? "ringing" : "quiet"}`;
+  const head = el("p", { class: "ek-page__head" }, [
+    levelTag(p.level),
+    document.createTextNode(" "),
+    el("time", { text: clock(p.at, wire.now()), attrs: { datetime: new Date(p.at).toISOString() } }),
+  ]);
+  if (p.late) head.append(" ", el("strong", { text: t("oncall.late") }));
+  const nodes = [head];
+  if (loud) {
+    const button = el("button", { class: "nhsuk-button", text: t("oncall.ack"), attrs: { type: "button" } });
+    button.addEventListener("click", () => void acknowledge(p));
+    nodes.push(button);
+  } else if (p.owner) {
+    nodes.push(el("p", { text: t("oncall.taken", { name: p.owner.name }) }));
+  } else {
+    nodes.push(el("p", { text: t(`state.${p.state}`) }));
+  }
+  const result = results.get(p.id);
+  if (result) nodes.push(el("p", { class: "ek-result", text: result, attrs: { role: "status" } }));
+  nodes.push(el("p", {}, [el("a", { text: "Open the case", attrs: { href: `/staff/cases/${encodeURIComponent(p.case)}` } })]));
+  node.replaceChildren(...nodes);
+}
+
+/** @param {PageItem} p */
+async function acknowledge(p) {
+  try {
+    await wire.send({ t: "act", case: p.case, version: p.case_version, act: "acknowledge", message: null, outcome: null, body: "" });
+    results.set(p.id, t("console.done"));
+  } catch (why) {
+    results.set(p.id, why instanceof Refusal ? why.message : t("error.internal"));
+  }
+  draw();
+}
+
+/** Two short tones. Only after the person has switched sound on, which is also what lets a browser play it. */
+function ring() {
+  if (!audio || !sound.checked) return;
+  for (const [index, hertz] of [660, 880].entries()) {
+    const tone = audio.createOscillator();
+    const level = audio.createGain();
+    const from = audio.currentTime + index * 0.28;
+    tone.frequency.value = hertz;
+    level.gain.setValueAtTime(0.0001, from);
+    level.gain.exponentialRampToValueAtTime(0.2, from + 0.03);
+    level.gain.exponentialRampToValueAtTime(0.0001, from + 0.25);
+    tone.connect(level).connect(audio.destination);
+    tone.start(from);
+    tone.stop(from + 0.26);
+  }
+}
+
+sound.addEventListener("change", () => {
+  if (sound.checked) audio ??= new AudioContext();
+  part("sound-state").textContent = t(sound.checked ? "oncall.sound_on" : "oncall.sound_off");
+  ring();
+});
+setInterval(() => {
+  if (ringing().length) ring();
+}, RING_MS);
+for (const feed of feeds) wire.join(feed);
+wire.start();

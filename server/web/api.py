@@ -1,0 +1,111 @@
+"""The HTTP API: what a program needs before it has a socket, and every command for one that has none.
+
+Bodies are JSON objects with exactly the named fields. A refusal is `{code, message, field, retry, request_id}`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.responses import JSONResponse, Response
+
+from server.auth.requester import Requester
+from server.errors import BadRequest
+from server.web import verbs
+from server.web.security import clear_session_cookie, csrf_token, set_session_cookie
+from server.web.visit import Visit
+
+
+class RegisterBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pseudonym: str
+    password: str
+    rules_version: str
+    client_id: str
+
+
+class SignInBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pseudonym: str
+    password: str
+
+
+class RecoverBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pseudonym: str
+    code: str
+    new_password: str
+
+
+def _who(visit: Visit, requester: Requester) -> dict[str, object]:
+    """The signed-in person and the token that their further requests carry in `x-evenkeel-csrf`."""
+    return {
+        "account": requester.account,
+        "name": requester.name,
+        "role": requester.role.value,
+        "csrf": csrf_token(visit.settings.secret, requester.session),
+    }
+
+
+def _bad(error: Exception) -> BadRequest:
+    refusal = BadRequest("That is not the JSON object that belongs here.")
+    refusal.__cause__ = error
+    return refusal
+
+
+async def register(visit: Visit) -> Response:
+    try:
+        body = msgspec.json.decode(visit.body, type=RegisterBody)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _bad(error) from error
+    origin = verbs.accounts.Origin(visit.address)
+    joined = await verbs.accounts.register(
+        visit.services, origin, body.pseudonym, body.password, body.rules_version, body.client_id
+    )
+    answer = _who(visit, joined.requester) | {"recovery_codes": list(joined.recovery_codes)}
+    response = JSONResponse(answer, 201)
+    set_session_cookie(response, visit.settings, joined.token)
+    return response
+
+
+async def sign_in(visit: Visit) -> Response:
+    try:
+        body = msgspec.json.decode(visit.body, type=SignInBody)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _bad(error) from error
+    origin = verbs.accounts.Origin(visit.address)
+    entered = await verbs.accounts.sign_in(visit.services, origin, body.pseudonym, body.password)
+    response = JSONResponse(_who(visit, entered.requester))
+    set_session_cookie(response, visit.settings, entered.token)
+    return response
+
+
+async def recover(visit: Visit) -> Response:
+    try:
+        body = msgspec.json.decode(visit.body, type=RecoverBody)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _bad(error) from error
+    origin = verbs.accounts.Origin(visit.address)
+    entered = await verbs.accounts.recover(visit.services, origin, body.pseudonym, body.code, body.new_password)
+    response = JSONResponse(_who(visit, entered.requester))
+    set_session_cookie(response, visit.settings, entered.token)
+    return response
+
+
+async def sign_out(visit: Visit) -> Response:
+    await verbs.accounts.sign_out(visit.services, visit.who)
+    response = JSONResponse({})
+    clear_session_cookie(response, visit.settings)
+    return response
+
+
+async def ticket(visit: Visit) -> Response:
+    """A one-time ticket for the socket's `hello`."""
+    return JSONResponse({"ticket": await verbs.accounts.issue_ticket(visit.services, visit.who)})
+
+
+async def rooms(visit: Visit) -> Response:
+    found = await verbs.list_rooms(visit.services, visit.who)
+    return Response(msgspec.json.encode({"rooms": found}), media_type="application/json")
+
+
+async def commands(visit: Visit) -> Response:
+    """One command frame of the wire contract, answered with its reply frame."""
+    reply = await verbs.run(visit.services, visit.who, verbs.read_command(visit.body), visit.request_id)
+    return Response(msgspec.json.encode(reply), media_type="application/json")

@@ -1,0 +1,40 @@
+"""For machines: alive, ready, and the numbers; the numbers only for this machine itself."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import JSONResponse, Response
+
+from server.errors import NotFound, NotSignedIn
+from server.web import verbs
+from server.web.visit import Visit
+
+
+async def alive(visit: Visit) -> Response:
+    return JSONResponse({"alive": True})
+
+
+async def ready(visit: Visit) -> Response:
+    """Whether an ordinary action can reach the database: a token that nobody holds must be refused as such."""
+    try:
+        await verbs.accounts.authenticate(visit.services, "readiness")
+    except NotSignedIn:
+        return JSONResponse({"ready": True})
+    return JSONResponse({"ready": False}, 503)
+
+
+async def metrics(visit: Visit) -> Response:
+    """The numbers, without any label that names a person.
+
+    Raises:
+        NotFound: the question came from another machine, or through a proxy.
+    """
+    try:
+        local = ipaddress.ip_address(visit.address).is_loopback
+    except ValueError:
+        local = False
+    if not local or "x-forwarded-for" in visit.request.headers or "forwarded" in visit.request.headers:
+        raise NotFound(visit.texts("error.not_found"))
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
