@@ -49,6 +49,8 @@ _log = structlog.get_logger(__name__)
 
 # Of no use any more once the connection is gone.
 _ONLY_FOR_READING: Final = (Hello, Join, Leave, Beat)
+# Answers made in one tick of the loop are written together, up to this many bytes.
+_REPLY_BYTES: Final = 64 * 1024
 
 
 class Connection(WebSocket):
@@ -62,6 +64,7 @@ class Connection(WebSocket):
         "_opened_at",
         "_pinged_at",
         "_replies",
+        "_reply_bytes",
         "_running_since",
         "_session",
         "_task",
@@ -86,6 +89,7 @@ class Connection(WebSocket):
         self._running_since = 0.0
         self._is_timed_out = False
         self._replies: list[bytes] = []
+        self._reply_bytes = 0
         self._upgrade: Upgrade | None = None
         self._opened_at = self.heard_at = self._pinged_at = 0.0
         self._lagging_since = 0.0
@@ -109,6 +113,7 @@ class Connection(WebSocket):
         if self._replies:
             data = b"".join(self._replies)
             self._replies.clear()
+            self._reply_bytes = 0
             if self.phase is Phase.OPEN:
                 self.write(data)
                 self._check_unsent()
@@ -350,8 +355,13 @@ class Connection(WebSocket):
         """Answer, after the events that are known now."""
         if self.phase is not Phase.OPEN:
             return
-        self._replies.append(encode_reply(reply, self.codec, self.features))
-        if len(self._replies) == 1:
+        data = encode_reply(reply, self.codec, self.features)
+        self._replies.append(data)
+        self._reply_bytes += len(data)
+        if self._reply_bytes > _REPLY_BYTES:
+            self.hub.delivery.flush()
+            self.flush_replies()
+        elif len(self._replies) == 1:
             self.hub.delivery.reply(self)
 
 

@@ -22,6 +22,7 @@ from websockets.typing import Subprotocol
 from server.auth.requester import Requester, Role
 from server.errors import NotFound, NotSignedIn, Refused
 from server.feeds import Audience, FeedEvent, Following
+from server.live.connection import Connection
 from server.live.hub import Hub, Timings
 from server.live.socket import SocketLimits
 from server.live.verbs import Upgrade
@@ -194,7 +195,8 @@ async def _http_app(scope: Any, receive: Any, send: Any) -> None:
 class Stage:
     """A hub behind uvicorn's HTTP protocol on a loopback port."""
 
-    def __init__(self, timings: Timings | None = None, limits: SocketLimits | None = None) -> None:
+    def __init__(self, timings: Timings | None = None, limits: SocketLimits | None = None, sndbuf: int = 0) -> None:
+        self.sndbuf = sndbuf  # of the server's sockets; small, so that a slow reader is soon noticed
         self.service = Service()
         self.clock = Clock()
         self.hub = Hub(self.service, clock=self.clock, wall=self.clock, timings=timings, limits=limits)
@@ -208,6 +210,8 @@ class Stage:
         config = uvicorn.Config(_http_app, ws=self.hub.protocol, log_config=None, lifespan="off")
         config.load()
         sock = socket.socket()
+        if self.sndbuf:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.sndbuf)
         sock.bind(("127.0.0.1", 0))
         self.port = sock.getsockname()[1]
         self.listener = await asyncio.get_running_loop().create_server(
@@ -224,6 +228,18 @@ class Stage:
             connection.transport.abort()  # type: ignore[union-attr]
         await self.hub.stop()
         await asyncio.sleep(0)  # lets the transports say that they are lost
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Let the loop run until something is so."""
+        async with asyncio.timeout(10):
+            while not is_so():  # noqa: ASYNC110 - any step of the loop may make it so
+                await asyncio.sleep(0)
+
+    def connection(self, account: str) -> Connection:
+        """The one connection of `account`."""
+        found = [c for c in self.state.connections if isinstance(c, Connection) and c.requester.account == account]
+        assert len(found) == 1
+        return found[0]
 
     def fast_forward(self, seconds: float) -> None:
         """Let time pass in whole seconds, as the hub's timer would see it."""
