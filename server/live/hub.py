@@ -1,0 +1,246 @@
+"""All connections of one process: who is here, what time it is for them, and how they are sent away.
+
+How to use it: make a `Hub`, pass `hub.protocol` to `uvicorn.Config(ws=...)`, call `bus.listen(hub.events, hub.moved)`,
+`start` it in the loop before serving; when stopping, `await drain` before uvicorn is told to exit, and `stop` after.
+
+The truth about positions and sessions is in the store: whatever nudge or call may be lost, a look every few seconds
+finds what moved and which sessions ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from server.feeds import FeedEvent
+from server.live import metrics
+from server.live.connection import Connection
+from server.live.delivery import FEEDS_PER_READ, Delivery
+from server.live.socket import SocketLimits, WebSocket
+from server.live.verbs import Verbs
+from server.live.wheel import Wheel
+from server.protocol.codes import CloseCode
+from server.protocol.frames import Drain
+
+_log = structlog.get_logger(__name__)
+
+_LATE_S: Final = 2.0  # a timer this late means that the process stood still; clients are given time
+_LENIENCE_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Deadlines in seconds and bounds in bytes or numbers, for each connection.
+
+    Attributes:
+        hello_s: until `hello` must have come.
+        ping_s: of silence before a ping; dead_s: of silence before the connection counts as lost.
+        slow_s: how long a connection may lag; unsent_bytes: how much may wait for it.
+        command_s: how long a command may take.
+        look_s: between looks at the heads of feeds and at the sessions.
+        backlog: commands that may wait on one connection.
+    """
+
+    hello_s: float = 5.0
+    ping_s: float = 20.0
+    dead_s: float = 45.0
+    slow_s: float = 10.0
+    command_s: float = 10.0
+    look_s: float = 5.0
+    tick_s: float = 1.0
+    backlog: int = 32
+    unsent_bytes: int = 1 << 20
+    unsent_staff_bytes: int = 4 << 20
+
+
+class Hub:
+    """The live side of one process. All methods are called in its event loop."""
+
+    def __init__(
+        self,
+        verbs: Verbs,
+        *,
+        limits: SocketLimits | None = None,
+        timings: Timings | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.verbs = verbs
+        self.limits = limits or SocketLimits()
+        self.timings = timings or Timings()
+        self.clock = clock
+        self.wall = wall
+        self._chance = chance
+        self.now = clock()
+        self.lenient_until = 0.0
+        self.is_draining = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.delivery = Delivery(verbs, self.spawn)
+        self._wheel: Wheel[WebSocket] = Wheel(self.now)
+        self._connections: set[Connection] = set()
+        self._sessions: dict[str, set[Connection]] = {}
+        self._changed = asyncio.Event()
+        self.protocol: type[Connection] = type(
+            "HubConnection", (Connection,), {"__slots__": (), "hub": self, "owner": self}
+        )
+
+    # --- the bus ---
+
+    def events(self, events: Sequence[FeedEvent]) -> None:
+        """What this process committed; for `Bus.listen`."""
+        self.delivery.events(events)
+
+    def moved(self, feed: str, epoch: int, seq: int) -> None:
+        """What another process committed; for `Bus.listen`."""
+        self.delivery.moved(feed, epoch, seq)
+
+    # --- life ---
+
+    def start(self) -> None:
+        """Begin to keep time and to look at the store."""
+        _ = self.spawn(self._keep_time())
+        _ = self.spawn(self._keep_looking())
+
+    async def stop(self) -> None:
+        """End every task, and wait for their ends. Connections are uvicorn's to close."""
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` in a task of the hub's own."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            _log.error("task_failed", error=type(exc).__name__)
+
+    async def drain(self, deadline_s: float) -> None:
+        """Send everybody away within `deadline_s` seconds, each after a delay of their own.
+
+        New connections are refused. Each client is told a moment within the first half of the time; those still here
+        then are closed with 1012 as soon as no command of theirs runs, and cut when the time is over.
+        """
+        self.is_draining = True
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        spread = deadline_s / 2
+        for connection in list(self._connections):
+            connection.reply(Drain(after_ms=int(self._chance() * spread * 1000)))
+        await self._until(lambda: not self._connections, begin + spread)
+        await self._until(self._send_away, begin + deadline_s)
+        for connection in list(self._connections):
+            connection.close(CloseCode.SERVICE_RESTART)
+
+    def _send_away(self) -> bool:
+        for connection in list(self._connections):
+            if not connection.is_busy:
+                connection.close(CloseCode.SERVICE_RESTART)
+        return not self._connections
+
+    async def _until(self, is_done: Callable[[], bool], at: float) -> None:
+        try:
+            async with asyncio.timeout_at(at):
+                while not is_done():
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return
+
+    # --- connections ---
+
+    def enter(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        self._sessions.setdefault(connection.requester.session, set()).add(connection)
+        metrics.CONNECTIONS.inc()
+
+    def exit(self, connection: Connection) -> None:
+        """`connection` ended: nothing more is written to it."""
+        self.delivery.leave_all(connection)
+        self._connections.discard(connection)
+        session = connection.requester.session
+        members = self._sessions.get(session)
+        if members is not None:
+            members.discard(connection)
+            if not members:
+                del self._sessions[session]
+        metrics.CONNECTIONS.dec()
+        self._changed.set()
+
+    def served(self, connection: Connection) -> None:
+        """`connection` has nothing more to carry out just now."""
+        del connection
+        self._changed.set()
+
+    def close_session(self, session_id: str) -> None:
+        """The session ended: its connections are closed, and nothing more is written to them from this step on."""
+        for connection in list(self._sessions.get(session_id, ())):
+            connection.cut(CloseCode.SESSION_ENDED)
+
+    def close_account(self, account: str) -> None:
+        """All sessions of the account ended."""
+        for connection in list(self._connections):
+            if connection.requester.account == account:
+                connection.cut(CloseCode.SESSION_ENDED)
+
+    # --- time ---
+
+    def watch(self, socket: WebSocket, at: float) -> None:
+        self._wheel.put(socket, at)
+
+    def tick(self) -> None:
+        """Enforce every deadline that has come."""
+        self.now = self.clock()
+        for socket in self._wheel.due(self.now):
+            socket.review(self.now)
+
+    async def _keep_time(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + self.timings.tick_s
+            await asyncio.sleep(self.timings.tick_s)
+            late = max(0.0, loop.time() - due)
+            metrics.LOOP_LAG.observe(late)
+            if late > _LATE_S:
+                _log.warning("loop_late", seconds=round(late, 1))
+                self.lenient_until = self.clock() + _LENIENCE_S
+            self.tick()
+
+    async def look(self) -> None:
+        """Compare with the store: which feeds moved, which sessions ended."""
+        feeds = self.delivery.followed()
+        try:
+            async with asyncio.timeout(self.timings.look_s):
+                for start in range(0, len(feeds), FEEDS_PER_READ):
+                    heads = await self.verbs.heads(feeds[start : start + FEEDS_PER_READ])
+                    for feed, (epoch, seq) in heads.items():
+                        self.delivery.moved(feed, epoch, seq)
+        except Exception as exc:
+            _log.warning("heads_failed", error=type(exc).__name__)
+        sessions = list(self._sessions)
+        try:
+            async with asyncio.timeout(self.timings.look_s):
+                alive = await self.verbs.sessions_alive(sessions) if sessions else set()
+        except Exception as exc:
+            _log.warning("sessions_failed", error=type(exc).__name__)
+        else:
+            for session in sessions:
+                if session not in alive:
+                    self.close_session(session)
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(self.timings.look_s)
+            await self.look()

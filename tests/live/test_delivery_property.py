@@ -1,0 +1,253 @@
+"""Whatever is committed, announced, lost, paused and replaced in whatever order: every reader's log is exact."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from server.auth.requester import Requester, Role
+from server.errors import ServiceError
+from server.feeds import FeedEvent
+from server.live.delivery import Delivery, Follower
+from server.live.shape import Features
+from server.protocol.codec import Codec
+from server.protocol.frames import AccessItem, Event, Joined, Position
+from tests.live.support import Log, Service
+
+FEEDS = ("room:A", "room:B")
+ACCOUNTS = ("ann", "ben")
+
+
+class PaperReader:
+    """A connection whose transport says "enough" after a number of writes, from within the write, as uvloop does."""
+
+    def __init__(self, account: str, codec: Codec, delivery: Delivery) -> None:
+        self.requester = Requester(account=account, name=account, role=Role.MEMBER, session=account)
+        self.codec = codec
+        self.features: Features = frozenset()
+        self.follows: dict[str, Follower] = {}
+        self.write: Callable[[bytes], None] = self._write
+        self.delivery = delivery
+        self.room_for: int | None = None
+        self.is_paused = False
+        self.frames: list[Joined | Event] = []
+        self.is_open = True
+
+    def _write(self, data: bytes) -> None:
+        assert not self.is_paused, "written to although the transport is full"
+        at = 0
+        while at < len(data):
+            size, at = data[at + 1], at + 2
+            if size == 126:
+                size, at = int.from_bytes(data[at : at + 2], "big"), at + 2
+            frame = self.codec.decode_reply(data[at : at + size])
+            assert isinstance(frame, Joined | Event)
+            self.frames.append(frame)
+            at += size
+        if self.room_for is not None:
+            self.room_for -= 1
+            if self.room_for <= 0:
+                self.is_paused = True
+                self.delivery.pause(self)
+
+    @property
+    def can_take(self) -> bool:
+        return not self.is_paused and self.is_open
+
+    def flush_replies(self) -> None:
+        pass
+
+    def caught_up(self) -> None:
+        assert all(f.standing.value != "behind" for f in self.follows.values())
+
+    def resume(self) -> None:
+        self.room_for, self.is_paused = None, False
+        self.delivery.resume(self)
+
+
+class DeliveryMachine(RuleBasedStateMachine):
+    """Commits, announcements in any order, foreign moves, failing reads, full transports, drops and new epochs."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.service = Service()
+        self.log: Log = self.service.log
+        self.delivery = Delivery(self.service, self.spawn)
+        self.readers: list[PaperReader] = []
+        self.late: list[FeedEvent] = []
+        self.failures = 0
+        self.history: dict[tuple[str, int], list[str]] = {}
+        self.service.hooks = {"events_after": self.maybe_fail, "follow": self.step, "followed": self.step}
+
+    async def maybe_fail(self, *_: Any) -> None:
+        await asyncio.sleep(0)
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError
+
+    async def step(self, *_: Any) -> None:
+        await asyncio.sleep(0)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> object:
+        task = self.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    def run(self, steps: int) -> None:
+        async def some() -> None:
+            for _ in range(steps):
+                await asyncio.sleep(0)
+
+        self.loop.run_until_complete(some())
+
+    def inside(self, call: Callable[[], object]) -> None:
+        """`call` within the loop, where the hub always is."""
+
+        async def one() -> None:
+            call()
+
+        self.loop.run_until_complete(one())
+
+    @rule(feed=st.sampled_from(FEEDS), count=st.integers(1, 4), how=st.sampled_from(["now", "late", "moved", "lost"]))
+    def commit(self, feed: str, count: int, how: str) -> None:
+        events = [
+            self.log.say(f"{feed} {self.log.head(feed) + 1} e{self.log.epochs[feed]}", feed) for _ in range(count)
+        ]
+        if how == "now":
+            self.inside(lambda: self.delivery.events(events))
+        elif how == "late":
+            self.late.extend(events)
+        elif how == "moved":
+            self.inside(lambda: self.delivery.moved(feed, events[-1].epoch, events[-1].seq))
+
+    @precondition(lambda self: self.late)
+    @rule(data=st.data())
+    def announce_late(self, data: st.DataObject) -> None:
+        some = data.draw(st.permutations(self.late))[: data.draw(st.integers(1, len(self.late)))]
+        self.late = [event for event in self.late if event not in some]
+        self.inside(lambda: self.delivery.events(some))
+
+    @rule(
+        account=st.sampled_from(ACCOUNTS), codec=st.sampled_from(list(Codec)), feed=st.sampled_from(FEEDS),
+        steps=st.integers(0, 6), back=st.integers(0, 5), resume=st.booleans(),
+    )  # fmt: skip
+    def join(self, account: str, codec: Codec, feed: str, steps: int, back: int, resume: bool) -> None:
+        if len(self.readers) >= 6:
+            return
+        reader = PaperReader(account, codec, self.delivery)
+        self.readers.append(reader)
+        after = Position(epoch=self.log.epochs[feed], seq=max(0, self.log.head(feed) - back)) if resume else None
+
+        async def join() -> None:
+            try:
+                await self.delivery.join(reader, feed, after, "re")
+            except ServiceError:
+                self.readers.remove(reader)
+
+        self.inside(lambda: self.spawn(join()))
+        self.run(steps)
+
+    @precondition(lambda self: any(r.follows for r in self.readers))
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        reader = data.draw(st.sampled_from([r for r in self.readers if r.follows]))
+        self.delivery.leave_all(reader)
+        self.readers.remove(reader)
+        count = len(reader.frames)
+        self.run(3)
+        assert len(reader.frames) == count
+
+    @precondition(lambda self: self.readers)
+    @rule(data=st.data(), writes=st.integers(1, 3))
+    def fill_up(self, data: st.DataObject, writes: int) -> None:
+        data.draw(st.sampled_from(self.readers)).room_for = writes
+
+    @precondition(lambda self: any(r.is_paused for r in self.readers))
+    @rule(data=st.data())
+    def resume(self, data: st.DataObject) -> None:
+        reader = data.draw(st.sampled_from([r for r in self.readers if r.is_paused]))
+        self.inside(reader.resume)
+
+    @rule(feed=st.sampled_from(FEEDS), account=st.sampled_from(ACCOUNTS))
+    def drop(self, feed: str, account: str) -> None:
+        event = self.log.commit(feed, AccessItem(account=account), drops=account)
+        self.inside(lambda: self.delivery.events([event]))
+
+    @rule(feed=st.sampled_from(FEEDS), data=st.data())
+    def restore(self, feed: str, data: st.DataObject) -> None:
+        self.log.new_epoch(feed, keep=data.draw(st.integers(0, self.log.head(feed))))
+
+    @rule(count=st.integers(1, 2))
+    def fail(self, count: int) -> None:
+        self.failures = count
+
+    @rule(size=st.integers(1, 5))
+    def read_in_small_parts(self, size: int) -> None:
+        self.service.read_most = size
+
+    @rule(steps=st.integers(1, 8))
+    def pass_time(self, steps: int) -> None:
+        self.run(steps)
+
+    @invariant()
+    def nobody_is_given_a_gap_or_a_repeat(self) -> None:
+        for reader in getattr(self, "readers", ()):
+            self.check(reader)
+
+    def check(self, reader: PaperReader) -> None:
+        expected: tuple[int, int] | None = None
+        for at, frame in enumerate(reader.frames):
+            if isinstance(frame, Joined):
+                following = reader.frames[at + 1] if at + 1 < len(reader.frames) else None
+                recovered = frame.recovered and isinstance(following, Event) and following.seq <= frame.seq
+                expected = (frame.epoch, following.seq if recovered and isinstance(following, Event) else frame.seq + 1)
+                continue
+            assert expected == (frame.epoch, frame.seq)
+            expected = (frame.epoch, frame.seq + 1)
+            if isinstance(frame.item, AccessItem) and frame.item.account == reader.requester.account:
+                rest = reader.frames[at + 1 :]
+                assert rest == [] or frame.seq <= _first_joined(reader.frames, frame.epoch), "told more after the drop"
+
+    def teardown(self) -> None:
+        if not hasattr(self, "loop"):
+            return
+        try:
+            self.failures = 0
+            for reader in self.readers:
+                self.inside(reader.resume)
+            heads = {feed: (self.log.epochs[feed], self.log.head(feed)) for feed in FEEDS}
+            for _ in range(3):
+                for feed, (epoch, seq) in heads.items():
+                    self.inside(lambda feed=feed, epoch=epoch, seq=seq: self.delivery.moved(feed, epoch, seq))
+                self.loop.run_until_complete(asyncio.wait_for(self.settle(), 10))
+            for reader in self.readers:
+                self.check(reader)
+                for feed, follower in reader.follows.items():
+                    assert follower.standing.value == "level"
+                    last = reader.frames[-1]
+                    assert (last.epoch, last.seq) == heads[feed]
+        finally:
+            self.loop.close()
+
+    async def settle(self) -> None:
+        while self.tasks:
+            await asyncio.gather(*self.tasks)
+        await asyncio.sleep(0)
+
+
+def _first_joined(frames: list[Joined | Event], epoch: int) -> int:
+    return next(frame.seq for frame in frames if isinstance(frame, Joined) and frame.epoch == epoch)
+
+
+TestDelivery = DeliveryMachine.TestCase
+TestDelivery.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
