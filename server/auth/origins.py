@@ -22,3 +22,16 @@ def check_origin(origin: str | None, allowed: frozenset[str]) -> bool:
 def check_host(host: str | None, allowed: frozenset[str]) -> bool:
     """Whether the Host header is literally one of `allowed` (`Settings.allowed_hosts`), port included."""
     return host is not None and host in allowed
+
+
+def client_address(peer: str | None, forwarded_for: str | None, trusted: tuple[str, ...]) -> str:
+    """The address that limits are kept by: the peer's, or what a trusted proxy says in front of it.
+
+    Only the last entry of X-Forwarded-For that no trusted proxy wrote counts; a client can write the ones before it.
+    """
+    if peer is None:
+        return "local"
+    if peer not in trusted or not forwarded_for:
+        return peer
+    hops = [hop.strip() for hop in forwarded_for.split(",") if hop.strip()]
+    return next((hop for hop in reversed(hops) if hop not in trusted), peer)

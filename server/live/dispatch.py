@@ -1,0 +1,112 @@
+"""The hub's verbs, carried out by the actions: who may open a socket, and what each command does."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from moderation.types import TextKind
+from server.actions import accounts, dispatch, feeds
+from server.actions.services import Services
+from server.auth.origins import check_host, check_origin
+from server.auth.permissions import require
+from server.auth.requester import Requester
+from server.clock import to_ms
+from server.errors import NotFound, NotSignedIn, Refused
+from server.feeds import FeedEvent, Following
+from server.live.verbs import Upgrade
+from server.protocol import frames
+
+PATH = "/ws"
+SERVER = "evenkeel/0.1.0"
+
+
+class LiveVerbs:
+    """The service as the hub sees it. A browser is known by its cookie, a program by a bearer token."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        settings = services.settings
+        self._cookie = "__Host-evenkeel" if settings.tls else "evenkeel"
+        self._active: set[str] = set()
+        self._touched_at = services.clock.now()
+
+    async def open_connection(self, upgrade: Upgrade) -> Requester:
+        settings = self._services.settings
+        if upgrade.path.partition("?")[0] != PATH:
+            raise NotFound("There is no socket here. Connect to /ws.")
+        if not check_host(_only(upgrade, "host"), settings.allowed_hosts):
+            raise Refused("This service is not reached by that name.", code="host")
+        bearer = _bearer(upgrade)
+        if bearer is None and not check_origin(_only(upgrade, "origin"), settings.allowed_origins):
+            raise Refused("A socket can only be opened from this service's own pages.", code="origin")
+        return await accounts.authenticate(self._services, bearer or _cookie(upgrade, self._cookie))
+
+    async def redeem_ticket(self, requester: Requester, upgrade: Upgrade, ticket: str | None) -> None:
+        if _bearer(upgrade) is not None:
+            return
+        if ticket is None:
+            raise NotSignedIn("Ask for a ticket first (POST /api/ticket) and put it into hello.", code="ticket")
+        await accounts.redeem_ticket(self._services, requester, ticket)
+
+    async def welcome(self, requester: Requester, hello: frames.Hello) -> frames.Welcome:
+        offered = {name for name in hello.features if name != "console" or requester.is_staff}
+        return frames.Welcome(
+            re=hello.client_id,
+            server=SERVER,
+            minor=frames.MINOR,
+            you=frames.Person(requester.account, requester.name, requester.role),
+            features=tuple(name for name in frames.FEATURES if name in offered),
+            now=to_ms(self._services.clock.now()),
+            limits=frames.Limits(),
+        )
+
+    async def run(self, requester: Requester, command: frames.AnyCommand, request_id: str) -> frames.AnyReply:
+        self._active.add(requester.session)
+        return await dispatch.run(self._services, requester, command, request_id)
+
+    async def follow(self, requester: Requester, feed: str, after: frames.Position | None) -> Following:
+        return await feeds.follow(self._services, requester, feed, after)
+
+    async def events_after(self, positions: Mapping[str, int]) -> Mapping[str, Sequence[FeedEvent]]:
+        return await feeds.events_after(self._services, positions)
+
+    async def heads(self, feeds_: Sequence[str]) -> Mapping[str, tuple[int, int]]:
+        return await feeds.heads(self._services, feeds_)
+
+    async def sessions_alive(self, session_ids: Collection[str]) -> set[str]:
+        alive = await accounts.sessions_alive(self._services, session_ids)
+        now = self._services.clock.now()
+        if now - self._touched_at >= accounts.TOUCH_EVERY:
+            # Whoever did something keeps their session; an open tab that nobody uses idles out.
+            active, self._active, self._touched_at = self._active & alive, set(), now
+            await accounts.keep_alive(self._services, active)
+        return alive
+
+    async def screen_only(self, requester: Requester, command: frames.AnyCommand) -> None:
+        """A text refused for its rate: if it needs a person, it is a call for help and is stored as one."""
+        require(requester, "frame.send")
+        if not isinstance(command, frames.Send | frames.Edit | frames.Report) or not command.body:
+            return
+        verdict = self._services.screening.screen(command.body, TextKind.MESSAGE, None, requester.role)
+        if verdict.level >= 2:
+            call = frames.Help(client_id=command.client_id, feed=command.feed, body=command.body)
+            await dispatch.run(self._services, requester, call, "")
+
+
+def _only(upgrade: Upgrade, name: str) -> str | None:
+    """The header if it came exactly once."""
+    values = [value for header, value in upgrade.headers if header == name]
+    return values[0] if len(values) == 1 else None
+
+
+def _bearer(upgrade: Upgrade) -> str | None:
+    scheme, _, token = (_only(upgrade, "authorization") or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def _cookie(upgrade: Upgrade, name: str) -> str | None:
+    for part in (_only(upgrade, "cookie") or "").split(";"):
+        key, _, value = part.strip().partition("=")
+        if key == name:
+            return value
+    return None

@@ -1,0 +1,171 @@
+"""The composition root: reads settings, builds one `Services`, and runs the edges. Only here are adapters named."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import hashlib
+import hmac
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from moderation.ladders import LadderPolicy
+from moderation.pipeline import Pipeline
+from moderation.policy import DispositionPolicy
+from server.actions.invariants import check_obligations
+from server.actions.screening import Screening
+from server.actions.services import Services
+from server.bus.in_process import InProcessBus
+from server.jobs.ladders import run_ladders
+from server.live.dispatch import LiveVerbs
+from server.live.handover import check_handover
+from server.live.hub import Hub
+from server.notify import TerminalNotifier
+from server.settings import Settings, read_key
+from server.store.store import open_store
+from server.web.app import build_app
+from server.web.settings import DemoDoor, WebSettings
+from watchwords.matcher import Matcher
+
+log = structlog.get_logger()
+WEB = Path(__file__).resolve().parent.parent / "clients" / "web"
+DRAIN_S = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What the supervisor gives its worker.
+
+    Attributes:
+        beat: called from the loop every second; a worker whose beats stop is killed.
+        mark: the window in which a text that is being screened is named (see `actions.screening`).
+        stalls: digests of texts that stalled a worker before, with how often.
+    """
+
+    beat: Callable[[], None] = lambda: None
+    mark: Callable[[bytes | None], None] | None = None
+    stalls: Mapping[bytes, int] = field(default_factory=dict)
+
+
+def derive(wrapping_key: bytes, purpose: str) -> bytes:
+    """32 bytes for one purpose, from which the wrapping key can not be found out."""
+    return hmac.new(wrapping_key, purpose.encode(), hashlib.sha256).digest()
+
+
+@contextlib.asynccontextmanager
+async def open_services(settings: Settings, watch: Watch | None = None) -> AsyncIterator[Services]:
+    """The service without its edges, closed at the end; lists and policies are checked before anything is opened."""
+    watch = watch or Watch()
+    deadline = timedelta(milliseconds=settings.screening_deadline_ms)
+    pipeline = Pipeline(Matcher.load(), DispositionPolicy.load(), time.monotonic_ns, deadline=deadline)
+    ladders = LadderPolicy.load()
+    key = read_key(settings.key_file)
+    store = await open_store(settings.database_url, key, kind=settings.kind)
+    bus = InProcessBus()
+    store.on_commit(bus.announce)
+    services = Services(
+        settings=settings,
+        store=store,
+        bus=bus,
+        screening=Screening(pipeline, watch.mark, watch.stalls),
+        ladders=ladders,
+        secret=derive(key, "form tokens"),
+        notifiers={"terminal": TerminalNotifier()},
+    )
+    try:
+        yield services
+    finally:
+        services.passwords.close()
+        await store.close()
+
+
+class Edges(uvicorn.Server):
+    """uvicorn, with our own way of stopping: drain first, then close."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        yield
+
+
+async def serve_edges(
+    services: Services, listener: socket.socket, watch: Watch | None = None, doors: tuple[DemoDoor, ...] = ()
+) -> None:
+    """Serve HTTP and sockets on `listener` until SIGTERM or SIGINT, then drain and return."""
+    watch = watch or Watch()
+    loop = asyncio.get_running_loop()
+    check_handover()
+    hub = Hub(LiveVerbs(services))
+    services.bus.listen(hub.events, hub.moved)
+
+    def close_sessions(sessions: tuple[str, ...]) -> None:
+        for session in sessions:
+            hub.close_session(session)
+
+    services.revoked.listen(close_sessions)
+    app = build_app(services, settings=WebSettings.of(services, WEB, doors))
+    config = uvicorn.Config(
+        app,
+        ws=hub.protocol,
+        http="httptools",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=15,
+        proxy_headers=False,
+        backlog=2048,
+    )
+    server = Edges(config)
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    await check_obligations(services)
+    hub.start()
+    jobs = [
+        loop.create_task(run_ladders(services), name="ladders"),
+        loop.create_task(_beat(watch), name="beat"),
+    ]
+    # What lives as long as the process is never collected: a full collection otherwise walks all of it.
+    gc.collect()
+    gc.freeze()
+    serving = loop.create_task(server.serve(sockets=[listener]), name="edges")
+    stopping = loop.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({serving, stopping, *jobs}, return_when=asyncio.FIRST_COMPLETED)
+        for job in jobs:
+            if job.done() and not job.cancelled() and job.exception() is not None:
+                log.critical("job_ended", job=job.get_name())
+        await hub.drain(DRAIN_S)
+    finally:
+        server.should_exit = True
+        await asyncio.gather(serving, return_exceptions=True)
+        for task in (*jobs, stopping):
+            task.cancel()
+        await asyncio.gather(*jobs, stopping, return_exceptions=True)
+        await hub.stop()
+
+
+async def _beat(watch: Watch) -> None:
+    while True:
+        watch.beat()
+        await asyncio.sleep(1.0)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket that a restarted worker can take over. Raises OSError if the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(2048)
+    listener.set_inheritable(True)
+    return listener
