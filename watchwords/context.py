@@ -19,7 +19,8 @@ _CLAUSE_END = re.compile(r"[.!?;\n]|\b(?:but|however|although|though|except|yet)
 _NEGATED = re.compile(
     r"\b(?:no|not|never|without|havent|hasnt|dont|doesnt|didnt|isnt|arent|wasnt|wont|"
     r"wouldnt|couldnt|denies|denied|no longer)"
-    r"(?: (?:having|have|had|been|being|get|getting|got|really|actually|even|any|an|a|the|going|gonna|planning|plan|plans|"
+    r"(?: (?:having|have|had|been|being|get|getting|got|really|actually|even|any|an|a|the|going|gonna|"
+    r"planning|plan|plans|"
     r"to|want|wanted|wanting|wanna|feel|feeling|felt|thinking|think|of|about|or|active|actively|intention|intent|intending|"
     r"thoughts?|urges?|ever|would|at|risk|currently|i|am|im|ill|be|been)){0,8} $"
 )
