@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +214,7 @@ def _ladder(file: PolicyFile, index: int, table: dict[str, Any]) -> Ladder:
         rungs.append(Rung(seconds("after_s", rung, 0), Audience(rung["audience"])))
     if not rungs or rungs[-1].audience is not Audience.FALLBACK:
         raise file.fault("ladder", index, f"{name}: the last rung must be the fallback list; add it")
-    if any(later.after < earlier.after for earlier, later in zip(rungs, rungs[1:], strict=False)):
+    if any(later.after < earlier.after for earlier, later in pairwise(rungs)):
         raise file.fault("ladder", index, f"{name}: the rungs' times run backwards; put them in order")
     return Ladder(
         name,

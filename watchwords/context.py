@@ -17,9 +17,11 @@ _BEFORE, _AFTER = 120, 120
 _CLAUSE_END = re.compile(r"[.!?;\n]|\b(?:but|however|although|though|except|yet)\b")
 # A negating word reaches the match only through words that carry nothing of their own.
 _NEGATED = re.compile(
-    r"\b(?:no|not|never|without|havent|hasnt|dont|doesnt|didnt|isnt|arent|wasnt|wont|wouldnt|couldnt|denies|denied|no longer)"
-    r"(?: (?:having|have|had|been|being|get|getting|got|really|actually|even|any|an|a|the|going|gonna|planning|plan|plans|to|"
-    r"want|wanted|wanting|wanna|feel|feeling|felt|thinking|think|of|about|or|active|actively|intention|intent|intending|"
+    r"\b(?:no|not|never|without|havent|hasnt|dont|doesnt|didnt|isnt|arent|wasnt|wont|"
+    r"wouldnt|couldnt|denies|denied|no longer)"
+    r"(?: (?:having|have|had|been|being|get|getting|got|really|actually|even|any|an|a|the|going|gonna|"
+    r"planning|plan|plans|"
+    r"to|want|wanted|wanting|wanna|feel|feeling|felt|thinking|think|of|about|or|active|actively|intention|intent|intending|"
     r"thoughts?|urges?|ever|would|at|risk|currently|i|am|im|ill|be|been)){0,8} $"
 )
 # "not sure if I want to", "can't not", "why not", "not gonna lie", "don't know if": none of these says no.
@@ -27,13 +29,16 @@ _NOT_NEGATED = re.compile(
     r"\b(?:not sure|dont know|not gonna lie|not going to lie|why not|cant not|might not|not only|if) "
 )
 _PAST = re.compile(
-    r"\b(?:(?:years|yrs|months|decades?) ago|used to|when i was (?:a |\d|young|at school|little|in my)|as a (?:kid|child|teen)|"
+    r"\b(?:(?:years|yrs|months|decades?) ago|used to|"
+    r"when i was (?:a |\d|young|at school|little|in my)|as a (?:kid|child|teen)|"
     r"back in (?:\d|my|the)|in the past|in my past|in recovery|recovered|"
     r"\d+ ?(?:years|yrs|months) (?:clean|free|sober)|no longer|havent (?:\w+ )?(?:in|for) (?:years|months|ages))\b"
 )
 _PRESENT = re.compile(
-    r"\b(?:still|now|again|tonight|today|tomorrow|lately|recently|this (?:week|morning|evening|weekend|month)|at the moment|"
-    r"right now|last (?:night|week|month)|yesterday|coming back|come back|back again|cant stop|every (?:day|night)|wish it)\b"
+    r"\b(?:still|now|again|tonight|today|tomorrow|lately|recently|at the moment|"
+    r"this (?:week|morning|evening|weekend|month)|"
+    r"right now|last (?:night|week|month)|yesterday|coming back|come back|back again|"
+    r"cant stop|every (?:day|night)|wish it)\b"
 )
 _QUOTED = re.compile(
     r"\b(?:lyrics?|song|film|movie|book|novel|episode|series|soap|podcast|documentary|headline|article|the news|"
@@ -41,7 +46,8 @@ _QUOTED = re.compile(
 )
 _JOKE = re.compile(r"\b(?:lo+l+|lmf?ao+|rofl|haha\w*|hehe\w*|jk|ffs|xd)\b|😂|🤣|😭|💀|😅|🙄")
 _TRIVIAL = re.compile(
-    r"\b(?:exams?|homework|essay|revision|coursework|mondays?|traffic|queue|wifi|wi fi|broadband|football|match|the score|"
+    r"\b(?:exams?|homework|essay|revision|coursework|mondays?|traffic|queue|wifi|wi fi|broadband|"
+    r"football|match|the score|"
     r"hangover|hungover|cringe|embarrass\w*|meeting|commute|train|bus|parking|laundry|washing up|gym|leg day|buffering|"
     r"alarm|weather|cold|heat|diet coke|coffee|spreadsheet|printer|email|emails|teams call)\b"
 )

@@ -132,12 +132,14 @@ def check_examples(lexicon: Lexicon) -> None:
         for number, example in enumerate(entry.match, 1):
             if entry.id not in matcher.entries_in(example):
                 raise LexiconError(
-                    f"{entry.where}: {entry.id}: match example {number} is not found; correct the phrase, pattern or example"
+                    f"{entry.where}: {entry.id}: match example {number} is not found; "
+                    "correct the phrase, pattern or example"
                 )
         for number, example in enumerate(entry.no_match, 1):
             if entry.id in matcher.entries_in(example):
                 raise LexiconError(
-                    f"{entry.where}: {entry.id}: no_match example {number} is found; narrow the entry or add an exception"
+                    f"{entry.where}: {entry.id}: no_match example {number} is found; "
+                    "narrow the entry or add an exception"
                 )
 
 
@@ -239,7 +241,9 @@ def _pattern(written: str, fragments: dict[str, str], where: str) -> str:
     for _ in range(3):
         pattern = _FRAGMENT.sub(fill, pattern)
     try:
-        empty = re2.compile(pattern, _options()).search("") is not None
+        empty = re2.compile(pattern.encode("ascii"), _options()).search(b"") is not None
+    except UnicodeEncodeError as error:
+        raise LexiconError(f"{where}: a pattern sees folded text and must be ASCII; use phrases for emoji") from error
     except re2.error as error:
         raise LexiconError(
             f"{where}: re2 does not accept the pattern; it knows no look-around or back-reference"

@@ -5,8 +5,9 @@ thousand phrases as against thirty. Only patterns that the set reports are looke
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import ahocorasick_rs
 import re2
@@ -17,11 +18,12 @@ from watchwords.normalise import View, normalise
 from watchwords.repair import Repairer
 
 # Words of a long text are repaired window by window, so that padding can not use up the allowance of what follows it.
-WINDOW = 2_000
-REPAIRS_A_WINDOW = 64
+# The bound is what ten kilobytes of gibberish may cost; longer stretches of prose are read in the base view anyway.
+WINDOW = 1_500
+STRANGE_WORDS_A_WINDOW = 64
 # More matches of one entry than this say nothing new. Contact details are exempt: each one must be masked.
 MOST_OF_ONE = 8
-MOST_CONTACTS = 256
+MOST_CONTACTS = 1_000
 
 _TOKEN = re.compile(r"[a-z0-9@$!|+€*#_%?]{2,}")
 _WORD = re.compile(r"[a-z]{3,}")
@@ -63,10 +65,14 @@ class Matcher:
         self._automaton = ahocorasick_rs.AhoCorasick(
             list(phrases), implementation=ahocorasick_rs.Implementation.ContiguousNFA if phrases else None
         )
-        self._patterns = tuple((entry, re2.compile(entry.pattern)) for entry in lexicon.entries if entry.pattern)
+        # Patterns are ASCII and so is what they see (a stranger is one "?"): the engine is several times slower on wide
+        # text, and offsets in bytes are then offsets in the view.
+        self._patterns = tuple(
+            (entry, re2.compile(entry.pattern.encode("ascii"))) for entry in lexicon.entries if entry.pattern
+        )
         self._set = re2.Set.SearchSet()
         for entry, _ in self._patterns:
-            self._set.Add(entry.pattern)
+            self._set.Add(entry.pattern.encode("ascii"))
         self._set.Compile()
         self._repairer = Repairer(_vocabulary(lexicon))
 
@@ -98,8 +104,8 @@ class Matcher:
         return frozenset(match.entry_id for match in self._found(text, idioms=True))
 
     def _found(self, text: str, idioms: bool = False) -> list[Match]:
-        out: dict[tuple[str, int], Match] = {}
-        counts: dict[str, int] = {}
+        out: list[Match] = []
+        spans: dict[str, list[tuple[int, int]]] = {}
         for view in self._views(text):
             raw, excepted = self._in_view(view)
             if not raw:
@@ -112,41 +118,44 @@ class Matcher:
                     continue
                 if any(name == entry.id and s < end and start < e for name, s, e in excepted):
                     continue
-                if counts.get(entry.id, 0) >= (MOST_CONTACTS if entry.category == "P" else MOST_OF_ONE):
+                known = spans.setdefault(entry.id, [])
+                if len(known) >= (MOST_CONTACTS if entry.category == "P" else MOST_OF_ONE):
                     continue
                 first, last = view.span(start, end)
-                if self._known(out, entry.id, first, last):
+                if not _take(known, first, last):
                     continue
                 level, notes = adjust(view.text, start, end, entry.category, entry.level)
-                out[entry.id, first] = Match(entry.id, entry.category, level, first, last, view.name, notes)
-                counts[entry.id] = counts.get(entry.id, 0) + 1
-        return list(out.values())
-
-    @staticmethod
-    def _known(out: dict[tuple[str, int], Match], entry_id: str, start: int, end: int) -> bool:
-        return any(match.entry_id == entry_id and match.start < end and start < match.end for match in out.values())
+                out.append(Match(entry.id, entry.category, level, first, last, view.name, notes))
+        return out
 
     def _views(self, text: str) -> Iterator[View]:
         for view in normalise(text).views:
             yield view
             if pieces := self._repairs(view.text):
-                yield replace_name(view.replaced("repaired", pieces), view.name)
+                yield view.replaced("repaired" if view.name == "base" else f"{view.name}+repaired", pieces)
 
     def _repairs(self, text: str) -> list[tuple[int, int, str]]:
-        """The words of a view that read as something else, as (start, end, what they read)."""
+        """The words of a view that read as something else, as (start, end, what they read).
+
+        What is read never depends on what was read before: the allowance counts the distinct strange words of a window,
+        remembered or not.
+        """
         pieces: list[tuple[int, int, str]] = []
-        window_end, left = WINDOW, REPAIRS_A_WINDOW
-        known = self._repairer.remembered
+        window_end = WINDOW
+        strange: set[str] = set()
+        stands, read = self._repairer.stands, self._repairer.read
         for token in _TOKEN.finditer(text):
             word = token.group()
-            was_read, reads = known(word)
-            if not was_read:
-                if token.start() >= window_end:
-                    window_end, left = token.start() + WINDOW, REPAIRS_A_WINDOW
-                if not left:
+            if stands(word):
+                continue
+            if token.start() >= window_end:
+                window_end = token.start() + WINDOW
+                strange.clear()
+            if word not in strange:
+                if len(strange) >= STRANGE_WORDS_A_WINDOW:
                     continue
-                left -= 1
-                reads = self._repairer.read(word)
+                strange.add(word)
+            reads = read(word)
             if reads is not None:
                 pieces.append((token.start(), token.end(), reads))
         return pieces
@@ -164,20 +173,27 @@ class Matcher:
                     raw.append((entry, start, end))
                 else:
                     excepted.append((entry.id, start, end))
+        plain = text.encode("ascii", "replace")
         # The set answers None, not an empty list, when nothing matches.
-        for index in (self._set.Match(text) or ()) if self._patterns else ():
+        for index in (self._set.Match(plain) or ()) if self._patterns else ():
             entry, pattern = self._patterns[index]
             most = MOST_CONTACTS if entry.category == "P" else MOST_OF_ONE
-            for number, place in enumerate(pattern.finditer(text)):
+            for number, place in enumerate(pattern.finditer(plain)):
                 if number >= most:
                     break
                 raw.append((entry, place.start(), place.end()))
         return raw, excepted
 
 
-def replace_name(view: View, source: str) -> View:
-    """The view under a name that also says which reading it was made from."""
-    return view if source == "base" else replace(view, name=f"{source}+{view.name}")
+def _take(taken: list[tuple[int, int]], start: int, end: int) -> bool:
+    """Add a span to ordered, disjoint ones; False, and nothing added, if it overlaps one of them."""
+    place = bisect_left(taken, (start, end))
+    if place and taken[place - 1][1] > start:
+        return False
+    if place < len(taken) and taken[place][0] < end:
+        return False
+    taken.insert(place, (start, end))
+    return True
 
 
 def _inside_word(text: str, start: int, end: int) -> bool:

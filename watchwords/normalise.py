@@ -32,6 +32,7 @@ _LOOKALIKES = {
     # Dashes are spaces, as the hyphen is
     "‐‑‒–—―−﹘﹣": "---------",
     "•·∙": "...",
+    "ғ": "f",
 }
 _GONE = frozenset("'`´‘’‚‛ʼʹʻ′＇")
 _WORD_RUN = re.compile(r" {2,}")
@@ -60,8 +61,8 @@ def _fold_character(character: str) -> str:
         if category in {"Cc", "Zs", "Zl", "Zp"}:
             folded.append(" ")
             continue
-        part = _TABLE_OF_LOOKALIKES.get(part, part)
-        folded.append(" " if part == "-" else part)
+        plain = _TABLE_OF_LOOKALIKES.get(part, part)
+        folded.append(" " if plain == "-" else plain)
     return "".join(folded)
 
 
@@ -101,6 +102,8 @@ class View:
     name: str
     text: str
     _original: str
+    _parent: "View | None" = None
+    _pieces: tuple[tuple[int, int, str], ...] = ()
     _starts: "array[int] | None" = None
     _ends: "array[int] | None" = None
 
@@ -112,7 +115,10 @@ class View:
     def offsets(self) -> "tuple[array[int], array[int]]":
         """For each character of the view, where its part of the original starts and ends."""
         if self._starts is None or self._ends is None:
-            self._starts, self._ends = _offsets(self._original)
+            if self._parent is None:
+                self._starts, self._ends = _offsets(self._original)
+            else:
+                self._starts, self._ends = _replaced_offsets(self._parent, self._pieces)
         return self._starts, self._ends
 
     def replaced(self, name: str, pieces: Iterable[tuple[int, int, str]]) -> "View":
@@ -120,21 +126,14 @@ class View:
 
         Every character of a replacement maps to the whole of what it replaces.
         """
-        starts, ends = self.offsets()
+        kept = tuple(pieces)
         text: list[str] = []
-        new_starts, new_ends = array("l"), array("l")
         done = 0
-        for start, end, reads in pieces:
+        for start, end, reads in kept:
             text += (self.text[done:start], reads)
-            new_starts.extend(starts[done:start])
-            new_ends.extend(ends[done:start])
-            new_starts.extend([starts[start]] * len(reads))
-            new_ends.extend([ends[end - 1]] * len(reads))
             done = end
         text.append(self.text[done:])
-        new_starts.extend(starts[done:])
-        new_ends.extend(ends[done:])
-        return View(name, "".join(text), self._original, new_starts, new_ends)
+        return View(name, "".join(text), self._original, self, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,3 +200,19 @@ def _offsets(text: str) -> "tuple[array[int], array[int]]":
             starts.append(place)
             ends.append(place + 1)
     return starts, ends
+
+
+def _replaced_offsets(parent: View, pieces: tuple[tuple[int, int, str], ...]) -> "tuple[array[int], array[int]]":
+    """The offset maps of a view in which pieces of its parent were replaced."""
+    starts, ends = parent.offsets()
+    new_starts, new_ends = array("l"), array("l")
+    done = 0
+    for start, end, reads in pieces:
+        new_starts.extend(starts[done:start])
+        new_ends.extend(ends[done:start])
+        new_starts.extend([starts[start]] * len(reads))
+        new_ends.extend([ends[end - 1]] * len(reads))
+        done = end
+    new_starts.extend(starts[done:])
+    new_ends.extend(ends[done:])
+    return new_starts, new_ends

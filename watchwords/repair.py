@@ -19,6 +19,7 @@ _RUN = re.compile(r"([a-z])\1{2,}")
 _DIGITS = str.maketrans("0345789@$|+!€", "oeastbgasltie")
 _LEET = re.compile(r"[0-9@$!|+€]")
 _STARS = "*#_%?"
+_MARKS = re.compile(r"[*#_%?]+")
 _STARRED = re.compile(r"(?<=[a-z])[*#_%?]+(?=[a-z])")
 
 
@@ -29,31 +30,33 @@ class Repairer:
         """`vocabulary`: the words of the lists, folded. `common`: words never to be corrected; None reads the file."""
         self._words = frozenset(word for word in vocabulary if word.isascii() and word.isalpha())
         self._common = load_common_words() if common is None else common
+        self._known = self._words | self._common
         self._by_start: dict[str, list[str]] = {}
-        self._by_length: dict[int, list[str]] = {}
+        self._by_shape: dict[tuple[str, str, int], list[str]] = {}
         for word in sorted(self._words):
             if len(word) >= _SHORTEST:
                 self._by_start.setdefault(word[0], []).append(word)
             if len(word) > 2:
-                self._by_length.setdefault(len(word), []).append(word)
+                self._by_shape.setdefault((word[0], word[-1], len(word)), []).append(word)
         self._read: dict[str, str | None] = {}
 
-    def remembered(self, token: str) -> tuple[bool, str | None]:
-        """Whether the token was read before, and what it reads (None: as it stands)."""
-        try:
-            return True, self._read[token]
-        except KeyError:
-            return False, None
+    def stands(self, token: str) -> bool:
+        """True if the token needs no reading: a word of the lists, an everyday word, or too short to be a disguise."""
+        return token in self._known or (len(token) < _SHORTEST and token.isalpha())
 
     def read(self, token: str) -> str | None:
         """What the token (lower case, no spaces) was meant to say, or None if it stands as it is."""
+        try:
+            return self._read[token]
+        except KeyError:
+            pass
         if len(self._read) >= _CACHE_SIZE:
             self._read.clear()
         answer = self._read[token] = self._work_out(token)
         return answer
 
     def _work_out(self, token: str) -> str | None:
-        if token in self._words or token in self._common or len(token) < 2:
+        if self.stands(token):
             return None
         for candidate in self._plain_forms(token):
             if candidate != token and candidate in self._words:
@@ -67,6 +70,7 @@ class Repairer:
 
     def _plain_forms(self, token: str) -> list[str]:
         """The token with digits and signs as letters and stretched letters shortened, likeliest first."""
+        token = token.strip(_STARS) or token
         forms = [token]
         if _LEET.search(token) and any(c.isalpha() for c in token):
             body = token.strip("!+|") if token.strip("!+|") else token
@@ -93,20 +97,24 @@ class Repairer:
         if near is None:
             return None
         meant, distance, _ = near
-        # "kills" for "skill" and the like: a short word may lose or gain a letter only inside.
         return meant if distance <= (2 if len(meant) >= 7 else 1) else None
 
     def _starred(self, token: str) -> str | None:
-        """The one word of the vocabulary that the token spells if each mark stands for one letter, or for several."""
-        if not _STARRED.search(token) or len(token) > _LONGEST:
+        """The one word of the vocabulary that the token spells if its marks stand for the letters that are missing."""
+        if not _STARRED.search(token) or len(token) > _LONGEST or not token[0].isalpha():
             return None
-        for length in (len(token), len(token) + 1, len(token) - 1):
-            shape = "".join("." if c in _STARS else re.escape(c) for c in token)
-            if length != len(token):
-                shape = _STARRED.sub(".+", token)
-            found = [word for word in self._by_length.get(length, ()) if re.fullmatch(shape, word)]
-            if found:
-                return found[0]
+        same = self._by_shape.get((token[0], token[-1], len(token)), ())
+        for word in same:
+            if all(mark in _STARS or mark == letter for mark, letter in zip(token, word, strict=True)):
+                return word
+        # "su*de", "s***cide": the marks are fewer or more than the letters; what is left stands at the two ends.
+        pieces = [piece for piece in _MARKS.split(token) if piece]
+        if len(pieces) != 2:
+            return None
+        for length in (len(token) + 1, len(token) - 1, len(token) + 2):
+            for word in self._by_shape.get((token[0], token[-1], length), ()):
+                if word.startswith(pieces[0]) and word.endswith(pieces[1]) and len(pieces[0] + pieces[1]) >= _SHORTEST:
+                    return word
         return None
 
     def _joined(self, word: str) -> str | None:
@@ -120,8 +128,11 @@ class Repairer:
         best[0] = (0, "")
         for end in range(1, len(word) + 1):
             for start in range(max(0, end - 12), end):
-                before, piece = best[start], word[start:end]
-                if before is None or not (piece == "i" or (len(piece) > 1 and piece in self._words)):
+                before = best[start]
+                if before is None or before[0] >= 6:
+                    continue
+                piece = word[start:end]
+                if piece != "i" and (start == end - 1 or piece not in self._words):
                     continue
                 now = best[end]
                 if now is None or before[0] + 1 < now[0]:
@@ -134,7 +145,7 @@ class Repairer:
                 return None
             pieces.append(step[1])
             end -= len(step[1])
-        return " ".join(reversed(pieces)) if len(pieces) <= 6 else None
+        return " ".join(reversed(pieces)) if max(map(len, pieces)) >= _SHORTEST else None
 
 
 def load_common_words(path: Path = COMMON_WORDS) -> frozenset[str]:
