@@ -141,6 +141,8 @@ class Matcher:
         remembered or not.
         """
         pieces: list[tuple[int, int, str]] = []
+        if self._repairer.all_stand(_TOKEN.findall(text)):
+            return pieces
         window_end = WINDOW
         strange: set[str] = set()
         stands, read = self._repairer.stands, self._repairer.read
