@@ -66,7 +66,7 @@ class Registered:
 # --- joining ----------------------------------------------------------------------------------------------------------
 
 
-async def register(  # noqa: PLR0917 - each field of the form, in its order
+async def register(
     services: Services, origin: Origin, pseudonym: str, password: str, rules_version: str, client_id: str
 ) -> Registered:
     """Make a member's account and sign it in.

@@ -67,7 +67,7 @@ class Services:
     bus: Bus
     screening: Screening
     ladders: LadderPolicy
-    secret: bytes
+    secret: bytes = field(repr=False)
     notifiers: dict[str, Notifier] = field(default_factory=dict)
     wake_ladders: Wake = field(default_factory=Wake)
     revoked: Revocations = field(default_factory=Revocations)

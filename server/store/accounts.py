@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Unpack
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
 
@@ -76,7 +76,7 @@ class NewSession:
     lasts: timedelta
 
 
-def _account(row: Row[Unpack[tuple[Any, ...]]] | None) -> Account | None:
+def _account(row: Row[*tuple[Any, ...]] | None) -> Account | None:
     if row is None:
         return None
     return Account(
