@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 
@@ -16,7 +18,7 @@ from server.errors import BadRequest, ServiceError
 from server.ids import inbox_feed, new_id
 from server.store.keys import Realm, Retention
 from server.store.schema import account, data_key, feed, recovery_code, session
-from tests.harness import PASSWORD, fast_forward, member, origin, registered
+from tests.harness import PASSWORD, fast_forward, member, open_services, origin, registered
 
 
 async def count(services: Services) -> int:
@@ -176,3 +178,20 @@ async def test_words_of_sql_are_a_name_like_any_other(services: Services) -> Non
         with pytest.raises(ServiceError) as caught:
             await sign_in(services, origin(), name, PASSWORD)
         assert caught.value.error_code == "sign_in_failed"
+
+
+async def test_one_name_taken_by_two_processes_at_once_is_one_account(services: Services, database_url: str) -> None:
+    """Of two people who choose the same name at the same moment, one has it and the other is asked for another."""
+    async with AsyncExitStack() as stack:
+        # One process alone writes to a SQLite file: there both ask the same one.
+        second = services
+        if not database_url.startswith("sqlite"):
+            second = await stack.enter_async_context(open_services(database_url))
+        version = services.settings.rules_version
+        outcomes = await asyncio.gather(
+            *(register(each, origin(), "amber", PASSWORD, version, new_id()) for each in (services, second)),
+            return_exceptions=True,
+        )
+    refused = [outcome.error_code for outcome in outcomes if isinstance(outcome, BadRequest)]
+    assert refused == ["name_not_available"]
+    assert await count(services) == 1
