@@ -54,6 +54,7 @@ class FeedKind(StrEnum):
     INBOX = "inbox"
     STAFF_MODERATION = "staff:moderation"
     STAFF_CLINICAL = "staff:clinical"
+    STAFF_LEAD = "staff:lead"
 
     @classmethod
     def of_room(cls, kind: RoomKind) -> FeedKind:
@@ -121,8 +122,9 @@ _FOLLOW: Final[Mapping[FeedKind, frozenset[Role]]] = MappingProxyType(
         FeedKind.THERAPY: MEMBERS | {Role.THERAPIST},
         FeedKind.SUPPORT: MODERATION | MEMBERS,
         FeedKind.INBOX: EVERYBODY,
-        FeedKind.STAFF_MODERATION: MODERATION,
+        FeedKind.STAFF_MODERATION: frozenset({Role.MODERATOR, Role.CLINICAL_LEAD}),
         FeedKind.STAFF_CLINICAL: CLINICAL,
+        FeedKind.STAFF_LEAD: frozenset({Role.CLINICAL_LEAD}),
     }
 )
 # A ladder starts on its own side of the wall (design, section 4); nobody sees a case that no rung of theirs can reach.

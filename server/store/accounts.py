@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
 from moderation.types import Role
 from server.auth.requester import Requester
@@ -76,7 +76,7 @@ class NewSession:
     lasts: timedelta
 
 
-def _account(row: Row[*tuple[Any, ...]] | None) -> Account | None:
+def _account(row: Any | None) -> Account | None:
     if row is None:
         return None
     return Account(
