@@ -23,12 +23,19 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty database that is this test's alone; the test runs once on SQLite and once on PostgreSQL."""
+    """The URL of a database that is this test's alone; the test runs once on SQLite and once on PostgreSQL.
+
+    It is empty, or, where the test asks for `services` as well, has its tables already.
+    """
+    prepared = "services" in request.fixturenames
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'evenkeel.db'}"
+        path = tmp_path / "evenkeel.db"
+        if prepared:
+            harness.copy_sqlite_template(path)
+        yield f"sqlite:///{path}"
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    url = server.create_database()
+    url = server.create_database(harness.postgres_template(server)) if prepared else server.create_database()
     yield url
     server.drop_database(url)
 
@@ -36,7 +43,6 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 @pytest.fixture
 async def services(database_url: str) -> AsyncIterator[Services]:
     """A whole service without edges, on a test database of its own; see `tests.harness` for people and time."""
-    await harness.prepare(database_url)
     async with harness.open_services(database_url) as running:
         yield running
 

@@ -18,8 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-import asyncpg
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 
 from moderation.ladders import LadderPolicy
 from moderation.pipeline import Pipeline
@@ -32,9 +31,9 @@ from server.auth.requester import Requester
 from server.bus.in_process import InProcessBus
 from server.ids import new_id
 from server.settings import Settings
-from server.store.engine import sqlite_path
 from server.store.migrate import TEST, prepare_database
 from server.store.store import open_store
+from tests.servers import PostgresServer, run_apart
 from watchwords.matcher import Matcher
 
 PASSWORD: Final = "three quiet green boats"
@@ -42,20 +41,19 @@ WRAPPING_KEY: Final = bytes(range(32))
 FALLBACK_PERSON: Final = "fallback-person"
 
 _addresses = itertools.count(1)
-_templates: dict[str, str] = {}
 
 
-async def prepare(database_url: str) -> None:
-    """Make the empty database of `database_url` a test database with the schema of this program.
+def copy_sqlite_template(path: Path) -> None:
+    """Put a test database with the schema of this program, and nothing else in it, at `path`."""
+    shutil.copyfile(_sqlite_template(), path)
 
-    The first call migrates a template; every call copies it.
-    """
-    url = make_url(database_url)
-    if url.get_backend_name() == "sqlite":
-        shutil.copyfile(await _sqlite_template(), sqlite_path(url))
-        return
-    name, template = url.database, await _postgres_template(url)
-    await _execute(url, f'DROP DATABASE "{name}"', f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+
+@functools.cache
+def postgres_template(server: PostgresServer) -> str:
+    """The name of a test database with the schema of this program, to be copied; nobody connects to it."""
+    url = server.create_database()
+    run_apart(lambda: prepare_database(url, TEST))
+    return str(make_url(url).database)
 
 
 @contextlib.asynccontextmanager
@@ -141,29 +139,8 @@ def _template_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="ek-template-")
 
 
-async def _sqlite_template() -> Path:
+@functools.cache
+def _sqlite_template() -> Path:
     path = Path(_template_folder().name) / "template.db"
-    if not path.exists():
-        await prepare_database(f"sqlite:///{path}", TEST)
+    run_apart(lambda: prepare_database(f"sqlite:///{path}", TEST))
     return path
-
-
-async def _postgres_template(url: URL) -> str:
-    server = url.set(database="postgres").render_as_string(hide_password=False)
-    if server not in _templates:
-        name = f"template_{new_id().lower()}"
-        await _execute(url, f'CREATE DATABASE "{name}" TEMPLATE template0')
-        await prepare_database(url.set(database=name).render_as_string(hide_password=False), TEST)
-        _templates[server] = name
-    return _templates[server]
-
-
-async def _execute(url: URL, *statements: str) -> None:
-    """Run statements on the maintenance database of the server that `url` is on."""
-    maintenance = url.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
-    connection = await asyncpg.connect(dsn=maintenance)
-    try:
-        for statement in statements:
-            await connection.execute(statement)
-    finally:
-        await connection.close()

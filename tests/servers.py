@@ -57,10 +57,10 @@ class PostgresServer:
 
     url: URL
 
-    def create_database(self) -> str:
-        """Make an empty database and return its URL as text, password included."""
+    def create_database(self, template: str = "template0") -> str:
+        """Make a database, empty or a copy of another, and return its URL as text, password included."""
         name = f"t_{uuid.uuid4().hex}"
-        self._execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self.url.set(database=name).render_as_string(hide_password=False)
 
     def drop_database(self, url: str) -> None:

@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import HashingError, InvalidHashError, VerificationError, VerifyMismatchError
 
 from server.auth.credentials import normal_password
 from server.errors import Unavailable
@@ -37,6 +37,9 @@ class Passwords:
     Args:
         memory_kib: memory of one hash, in KiB.
         passes: passes over that memory.
+
+    Attributes:
+        hashes: how many were made or compared since the start.
     """
 
     def __init__(self, memory_kib: int, passes: int) -> None:
@@ -71,7 +74,7 @@ class Passwords:
     def _same(self, stored: str, password: str) -> bool:
         try:
             return self._hasher.verify(stored, password)
-        except (VerificationError, InvalidHashError):
+        except (VerifyMismatchError, InvalidHashError):
             return False
 
     async def _run(self, work: Callable[[], T]) -> T:
@@ -82,11 +85,19 @@ class Passwords:
                 retry="later",
                 retry_after_ms=BUSY_RETRY_MS,
             )
+        try:
+            future = self._threads.submit(work)
+        except RuntimeError:
+            self._taken.release()
+            raise Unavailable("The service is stopping. Send this again in a moment.", code="stopping") from None
         self.hashes += 1
-        future = self._threads.submit(work)
         # From the thread, or from a cancellation before it began: the place in the line is given back exactly once.
         future.add_done_callback(self._free)
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        except (HashingError, VerificationError) as error:
+            # Not a wrong password: there was no memory to compare it.
+            raise Unavailable("This can not be checked just now. Please try again.", code="busy") from error
 
     def _free(self, future: Future[T]) -> None:
         del future

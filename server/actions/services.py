@@ -68,7 +68,7 @@ class Services:
     bus: Bus
     screening: Screening
     ladders: LadderPolicy
-    secret: bytes
+    secret: bytes = field(repr=False)
     notifiers: dict[str, Notifier] = field(default_factory=dict)
     room_cache: RoomCache = field(default_factory=RoomCache)
     wake_ladders: Wake = field(default_factory=Wake)

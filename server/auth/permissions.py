@@ -26,6 +26,7 @@ MODERATION: Final = frozenset({Role.MODERATOR, Role.CLINICIAN, Role.CLINICAL_LEA
 CASE_STAFF: Final = MODERATION | {Role.FACILITATOR, Role.THERAPIST}
 CLINICAL: Final = frozenset({Role.CLINICIAN, Role.CLINICAL_LEAD})
 ADMINS: Final = frozenset({Role.ADMIN})
+_POSTING: Final = EVERYBODY - ADMINS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Rule:
 
     Attributes:
         roles: the roles that may; None: nobody needs to be signed in.
-        csrf: by HTTP it needs the form token (frames need the ticket and the Origin instead).
+        csrf: a change by HTTP needs the form token of the session (a frame needs the ticket and the Origin instead).
         audited: it leaves an audit row whenever it succeeds for staff.
     """
 
@@ -64,12 +65,12 @@ _FRAMES: Final = {
     "frame.hello": Rule(EVERYBODY),
     "frame.join": Rule(EVERYBODY),
     "frame.leave": Rule(EVERYBODY),
-    "frame.send": Rule(EVERYBODY - ADMINS),
-    "frame.edit": Rule(EVERYBODY - ADMINS),
-    "frame.remove": Rule(EVERYBODY - ADMINS),
+    "frame.send": Rule(_POSTING),
+    "frame.edit": Rule(_POSTING),
+    "frame.remove": Rule(_POSTING),
     "frame.history": Rule(EVERYBODY),
     "frame.read": Rule(EVERYBODY),
-    "frame.report": Rule(EVERYBODY - ADMINS),
+    "frame.report": Rule(_POSTING),
     "frame.help": Rule(EVERYBODY),
     "frame.act": Rule(CASE_STAFF, audited=True),
     "frame.open_case": Rule(CASE_STAFF, audited=True),
@@ -81,21 +82,28 @@ _ROUTES: Final = {
     "route.rules": Rule(None),
     "route.asset": Rule(None),
     "route.health": Rule(None),
-    "route.sign_up": Rule(None, csrf=True),
-    "route.sign_in": Rule(None, csrf=True),
-    "route.recover": Rule(None, csrf=True),
+    "route.metrics": Rule(None),
+    # There is no session yet that a form token could belong to; these rest on the exact Origin alone.
+    "route.sign_up": Rule(None),
+    "route.sign_in": Rule(None),
+    "route.recover": Rule(None),
+    "route.demo": Rule(None),
+    "route.demo_enter": Rule(None),
     "route.sign_out": Rule(EVERYBODY, csrf=True),
     "route.sign_out_everywhere": Rule(EVERYBODY, csrf=True),
-    "route.change_password": Rule(EVERYBODY, csrf=True, audited=True),
-    "route.recovery_codes": Rule(EVERYBODY, csrf=True, audited=True),
-    "route.account": Rule(EVERYBODY),
     "route.ticket": Rule(EVERYBODY, csrf=True),
-    "route.rooms": Rule(EVERYBODY - ADMINS),
-    "route.room": Rule(EVERYBODY - ADMINS),
-    "route.send": Rule(EVERYBODY - ADMINS, csrf=True),
-    "route.report": Rule(EVERYBODY - ADMINS, csrf=True),
+    "route.commands": Rule(EVERYBODY, csrf=True),
     "route.help": Rule(EVERYBODY, csrf=True),
+    "route.rooms": Rule(_POSTING),
+    "route.room": Rule(_POSTING),
+    "route.message": Rule(_POSTING),
+    "route.send": Rule(_POSTING, csrf=True),
+    "route.edit": Rule(_POSTING, csrf=True),
+    "route.remove": Rule(_POSTING, csrf=True),
+    "route.report": Rule(_POSTING, csrf=True),
+    "route.staff": Rule(EVERYBODY - MEMBERS),
     "route.console": Rule(CASE_STAFF),
+    "route.on_call": Rule(CASE_STAFF),
     "route.case": Rule(CASE_STAFF, audited=True),
     "route.act": Rule(CASE_STAFF, csrf=True, audited=True),
 }
