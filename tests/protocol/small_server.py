@@ -76,6 +76,8 @@ class SmallServer:
     is_deaf: bool = False
     limits: Limits = field(default_factory=Limits)
     url: str = ""
+    socket_url: str = ""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def serve(self, socket: ServerConnection) -> None:
         codec = Codec(socket.subprotocol)
@@ -88,6 +90,7 @@ class SmallServer:
                     await self.tell(socket, refused.to_reply("r1"))
                 elif not self.is_deaf:
                     await self.answer(socket, session, command)
+                    self.changed.set()
         except ConnectionClosed:
             return
         finally:
@@ -201,6 +204,7 @@ async def small_server() -> AsyncIterator[SmallServer]:
     async with serve(small.serve, "127.0.0.1", 0, subprotocols=subprotocols, ping_interval=None) as server:  # type: ignore[arg-type]
         port = server.sockets[0].getsockname()[1]
         small.url = f"http://127.0.0.1:{port}"
+        small.socket_url = f"ws://127.0.0.1:{port}/ws"
         yield small
 
 
