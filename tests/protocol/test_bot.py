@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.independent_client import IndependentClient
-from tests.protocol.small_server import ROOM, http_front, small_server
+import pytest
+
+from tests.independent_client import IndependentClient, scenario, see_held_and_released
+from tests.protocol.small_server import ROOM, http_front, one_port, small_server
 
 ROOT = Path(__file__).parents[2]
 BOT = re.findall(r"^```python bot\n(.*?)^```$", (ROOT / "clients" / "README.md").read_text(), re.MULTILINE | re.DOTALL)[
@@ -49,35 +51,40 @@ def test_the_sdk_needs_the_base_dependencies_only() -> None:
 async def test_the_bot_answers() -> None:
     """The text of the README, run as a program with another address, answers a greeting over the socket."""
     account = {"id": "you", "name": "night-bot", "role": "member"}
-    async with small_server() as small:
-        with http_front({"/api/sign-in": (200, {"token": "t", "account": account})}) as (front, _):
-            # The bot signs in at one port and talks at another, since the small server has no HTTP of its own.
-            program = BOT.replace("http://127.0.0.1:8000", front).replace("room:01JD0000000000000000000001", ROOM)
-            elsewhere = f"c.http_api.socket_address = lambda url: '{small.socket_url}'"
-            program = f"import clients.sdk.client as c\n{elsewhere}\n{program}"
+    with http_front({"/api/sign-in": (200, {"token": "t", "account": account})}) as (front, _):
+        async with small_server() as small, one_port(front, small.url) as url:
+            program = BOT.replace("http://127.0.0.1:8000", url).replace("room:01JD0000000000000000000001", ROOM)
             bot = await asyncio.create_subprocess_exec(sys.executable, "-c", program, cwd=ROOT)
             try:
-                while not small.joins:
-                    await small.changed.wait()
-                    small.changed.clear()
+                await small.until(lambda: small.joins)
                 await small.post("!hello")
-                while not small.sends:
-                    await small.changed.wait()
-                    small.changed.clear()
+                await small.until(lambda: small.sends)
             finally:
                 bot.terminate()
                 await bot.wait()
     assert [send.body for send in small.sends] == ["Hello, north-wind."]
 
 
-async def test_a_client_written_from_the_text_alone_works() -> None:
-    """The independent client posts across a cut and resumes, on both subprotocols, without a gap or a double."""
-    for binary in (True, False):
-        async with small_server() as small, asyncio.TaskGroup() as tasks:
-            client = IndependentClient(small.url, "t", ROOM, binary=binary)
-            running = tasks.create_task(client.run())
-            small.cut_before_ack = 1
-            ack = await client.command("send", body="once")
-            await client.until(lambda client=client: 1 in client.places)
-            running.cancel()
-        assert (ack["seq"], len(small.log), client.connections) == (1, 1, 2)
+@pytest.mark.parametrize("binary", [True, False], ids=["msgpack", "json"])
+async def test_a_client_written_from_the_text_alone_works(binary: bool) -> None:
+    """The independent client's scenario, with cuts and one lost ack: no gap, no double, edit and removal seen."""
+    async with small_server() as small:
+        small.cut_before_ack = 1
+        client = await scenario(small.url, "t", ROOM, binary=binary, lines=4)
+    assert len(small.stored) == 4
+    assert client.connections > 1
+
+
+async def test_the_independent_client_sees_a_message_held_and_released() -> None:
+    """Withheld first, then shown, at the same place."""
+    async with small_server() as small, asyncio.TaskGroup() as tasks:
+        small.holds = True
+        client = IndependentClient(small.url, "t", ROOM)
+        running = tasks.create_task(client.run())
+        await small.until(lambda: small.joins)
+        of = await small.post("careful")
+        seen = tasks.create_task(see_held_and_released(client, of))
+        await client.until(lambda: of in client.places)
+        await small.release(of, "careful")
+        assert await seen == ["withheld", "shown"]
+        running.cancel()
