@@ -228,3 +228,12 @@ def test_the_outbox_forgets_an_answer_once() -> None:
     assert outbox.is_full
     assert [outbox.answered("name-0001"), outbox.answered("name-0001"), outbox.answered(None)] == [True, False, False]
     assert outbox.waiting == (commands[0], commands[2])
+
+
+def test_a_known_event_is_dropped_without_asking_the_server() -> None:
+    """An event that comes twice is no gap: it changes nothing and needs no repair."""
+    history = History()
+    history.do(("post", 0))
+    view = fresh(history)
+    assert view.event(history.event(1)).outcome is Outcome.KNOWN
+    assert view.position == Position(epoch=1, seq=1)
