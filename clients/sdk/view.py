@@ -85,6 +85,7 @@ class FeedView:
         self._kept_places = kept_places
         self._places: dict[int, MessageItem] = {}
         self._others: dict[Key, AnyItem] = {}
+        self._told: dict[str, None] = {}
 
     @property
     def position(self) -> Position | None:
@@ -110,8 +111,9 @@ class FeedView:
         """Apply the answer to a `join`; a snapshot replaces what was held. Returns what is new, in order."""
         if joined.recovered and joined.epoch == self.epoch:
             return []
-        is_first, before, others, last = self.epoch is None, self._places, self._others, self.last
-        was_epoch = self.epoch
+        is_first, before, others = self.epoch is None, self._places, self._others
+        # Of a place that is neither newer than the position nor held, it is not known whether it was news before.
+        newer_than = self.last if joined.epoch == self.epoch else 0
         self._places, self._others = {}, {}
         self.epoch, self.last, self.has_more = joined.epoch, joined.seq, joined.more
         changes = []
@@ -120,10 +122,8 @@ class FeedView:
             self._put(item)
             if isinstance(item, MessageItem):
                 held = before.get(item.of)
-                unseen = item.of > last or was_epoch != joined.epoch or held is not None
-                is_new = unseen and isinstance(item.view, Shown) and not _is_same_text(held, item.view)
-                changed = held is None or held.view != item.view
-                if changed:
+                is_new = self._tell(item.view) and (held is not None or item.of > newer_than)
+                if held is None or held.view != item.view:
                     changes.append(Change(item, is_new_text=is_new))
             elif others.get(key_of(item)) != item:
                 changes.append(Change(item))
@@ -140,9 +140,10 @@ class FeedView:
             return Step(Outcome.APPLIED)
         item = event.item
         is_new = False
-        if isinstance(item, MessageItem) and isinstance(item.view, Shown):
-            held = self._places.get(item.of)
-            is_new = item.change in ("new", "release") and not (held is not None and isinstance(held.view, Shown))
+        if isinstance(item, MessageItem):
+            # An edit of a message that is not held (any more) is not the message's first appearance.
+            may_be_new = item.of in self._places or item.change != "edit"
+            is_new = self._tell(item.view) and may_be_new
         self._put(item)
         return Step(Outcome.APPLIED, Change(item, is_new_text=is_new))
 
@@ -157,6 +158,15 @@ class FeedView:
         """Hold nothing any more: what follows a lost right to read."""
         self._places, self._others = {}, {}
 
+    def _tell(self, view: AnyView) -> bool:
+        """Whether this is a text that was not shown before: also one held and released again is news only once."""
+        if not isinstance(view, Shown) or view.id in self._told:
+            return False
+        self._told[view.id] = None
+        if len(self._told) > self._kept_places:
+            del self._told[next(iter(self._told))]
+        return True
+
     def _put(self, item: AnyItem) -> None:
         if isinstance(item, MessageItem):
             self._places[item.of] = item
@@ -167,10 +177,6 @@ class FeedView:
             self._others.pop(key_of(item), None)
         else:
             self._others[key_of(item)] = item
-
-
-def _is_same_text(held: MessageItem | None, view: Shown) -> bool:
-    return held is not None and isinstance(held.view, Shown) and held.view.id == view.id
 
 
 class Outbox:

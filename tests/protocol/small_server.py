@@ -10,7 +10,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -24,10 +24,13 @@ from server.protocol.frames import (
     Ack,
     AnyCommand,
     AnyReply,
+    AnyView,
     Beat,
     BeatReply,
+    Change,
     Done,
     Drain,
+    Edit,
     Error,
     Event,
     Hello,
@@ -38,9 +41,12 @@ from server.protocol.frames import (
     Person,
     Placed,
     Position,
+    Remove,
+    Removed,
     Send,
     Shown,
     Welcome,
+    Withheld,
 )
 from server.protocol.session import Session
 
@@ -59,10 +65,12 @@ class SmallServer:
         skip: numbers of events that are not sent.
         twice: whether every event is sent twice.
         later: how many sends are answered with `too_many` first.
+        holds: messages are withheld until they are released.
         is_deaf: nothing is answered any more.
     """
 
     log: list[MessageItem] = field(default_factory=list)
+    places: dict[int, AnyView] = field(default_factory=dict)
     stored: dict[str, Ack] = field(default_factory=dict)
     connections: set[ServerConnection] = field(default_factory=set)
     hellos: list[Hello] = field(default_factory=list)
@@ -74,8 +82,10 @@ class SmallServer:
     twice: bool = False
     later: int = 0
     is_deaf: bool = False
+    holds: bool = False
     limits: Limits = field(default_factory=Limits)
     url: str = ""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def serve(self, socket: ServerConnection) -> None:
         codec = Codec(socket.subprotocol)
@@ -88,6 +98,7 @@ class SmallServer:
                     await self.tell(socket, refused.to_reply("r1"))
                 elif not self.is_deaf:
                     await self.answer(socket, session, command)
+                    self.changed.set()
         except ConnectionClosed:
             return
         finally:
@@ -112,6 +123,13 @@ class SmallServer:
             case Send():
                 self.sends.append(command)
                 await self.store(socket, command)
+            case Edit() if command.feed == ROOM:
+                of = int(command.message[1:])
+                await self.put(of, "edit", self.view(of, command.body, YOU, edited=True))
+                await self.tell(socket, self.ack(command.client_id, of))
+            case Remove() if command.feed == ROOM:
+                await self.put(int(command.message[1:]), "remove", Removed(by="author"))
+                await self.tell(socket, Done(re=command.client_id))
             case Beat():
                 at = {ROOM: Position(epoch=1, seq=len(self.log))} if command.at else {}
                 await self.tell(socket, BeatReply(now=0, at=at))
@@ -130,7 +148,8 @@ class SmallServer:
             for seq in range(join.after.seq + 1, top + 1):
                 await self.tell(socket, self.event(seq))
         else:
-            items = tuple(Placed(seq=item.of, item=item) for item in self.log[-PAGE_SIZE:])
+            newest = sorted(self.places.items())[-PAGE_SIZE:]
+            items = tuple(Placed(seq=of, item=MessageItem(of=of, change="new", view=view)) for of, view in newest)
             await self.tell(
                 socket, Joined(re=join.client_id, feed=ROOM, epoch=1, seq=top, recovered=False, items=items)
             )
@@ -150,9 +169,7 @@ class SmallServer:
             return
         if send.client_id not in self.stored:
             seq = await self.post(send.body, author=YOU)
-            self.stored[send.client_id] = Ack(
-                re=send.client_id, feed=ROOM, epoch=1, seq=seq, message=f"m{seq}", at=seq, state="published"
-            )
+            self.stored[send.client_id] = self.ack(send.client_id, seq)
         if self.cut_before_ack:
             self.cut_before_ack -= 1
             socket.transport.abort()
@@ -161,9 +178,26 @@ class SmallServer:
 
     async def post(self, body: str, *, author: Person | None = None) -> int:
         """Add a message to the room and tell everybody; returns its seq."""
+        of = len(self.log) + 1
+        view = self.view(of, body, author or Person(id="other", name="north-wind"))
+        return await self.put(of, "new", Withheld() if self.holds else view)
+
+    async def release(self, of: int, body: str) -> int:
+        return await self.put(of, "release", self.view(of, body, Person(id="other", name="north-wind")))
+
+    @staticmethod
+    def view(of: int, body: str, author: Person, *, edited: bool = False) -> Shown:
+        return Shown(id=f"m{of}", author=author, body=body, at=of, edited=edited)
+
+    @staticmethod
+    def ack(client_id: str, of: int) -> Ack:
+        return Ack(re=client_id, feed=ROOM, epoch=1, seq=of, message=f"m{of}", at=of, state="published")
+
+    async def put(self, of: int, change: Change, view: AnyView) -> int:
+        """One event: `view` stands at place `of` from now on; returns the event's seq."""
         seq = len(self.log) + 1
-        view = Shown(id=f"m{seq}", author=author or Person(id="other", name="north-wind"), body=body, at=seq)
-        self.log.append(MessageItem(of=seq, change="new", view=view))
+        self.places[of] = view
+        self.log.append(MessageItem(of=of, change=change, view=view))
         if seq not in self.skip:
             for socket in list(self.connections):
                 for _ in range(1 + self.twice):
@@ -179,6 +213,12 @@ class SmallServer:
             await socket.send(codec.encode(reply), text=codec.is_text)
         except ConnectionClosed:
             self.connections.discard(socket)
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait for a command after which `holds()` is true."""
+        while not holds():
+            self.changed.clear()
+            await self.changed.wait()
 
     async def drain(self, after_ms: int) -> None:
         for socket in list(self.connections):
@@ -238,6 +278,28 @@ def http_front(answers: dict[str, tuple[int, dict[str, object]]]) -> Iterator[tu
         finally:
             server.shutdown()
             thread.join()
+
+
+@asynccontextmanager
+async def one_port(front: str, socket: str) -> AsyncIterator[str]:
+    """An address where POST goes to `front` and everything else to `socket`, as one server has both on one port."""
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        start = await reader.readexactly(4)
+        port = int((front if start == b"POST" else socket).rpartition(":")[2])
+        back, forth = await asyncio.open_connection("127.0.0.1", port)
+        forth.write(start)
+        await asyncio.gather(pump(reader, forth), pump(back, writer))
+
+    async with await asyncio.start_server(take, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 async def until(holds: Callable[[], object]) -> None:
