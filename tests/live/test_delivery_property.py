@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from server.auth.requester import Requester, Role
 from server.errors import ServiceError
 from server.feeds import FeedEvent
-from server.live.delivery import Delivery, Follower
+from server.live.delivery import Delivery
+from server.live.followers import Follower
 from server.live.shape import Features
 from server.protocol.codec import Codec
 from server.protocol.frames import AccessItem, Event, Joined, Position
@@ -39,7 +40,6 @@ class PaperReader:
         self.is_open = True
 
     def _write(self, data: bytes) -> None:
-        assert not self.is_paused, "written to although the transport is full"
         at = 0
         while at < len(data):
             size, at = data[at + 1], at + 2
@@ -47,6 +47,7 @@ class PaperReader:
                 size, at = int.from_bytes(data[at : at + 2], "big"), at + 2
             frame = self.codec.decode_reply(data[at : at + size])
             assert isinstance(frame, Joined | Event)
+            assert isinstance(frame, Joined) or not self.is_paused, "given an event although the transport is full"
             self.frames.append(frame)
             at += size
         if self.room_for is not None:
@@ -83,7 +84,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.readers: list[PaperReader] = []
         self.late: list[FeedEvent] = []
         self.failures = 0
-        self.history: dict[tuple[str, int], list[str]] = {}
+        self.errors: list[BaseException] = []
         self.service.hooks = {"events_after": self.maybe_fail, "follow": self.step, "followed": self.step}
 
     async def maybe_fail(self, *_: Any) -> None:
@@ -98,8 +99,13 @@ class DeliveryMachine(RuleBasedStateMachine):
     def spawn(self, work: Coroutine[Any, Any, None]) -> object:
         task = self.loop.create_task(work)
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(self.finished)
         return task
+
+    def finished(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            self.errors.append(exc)
 
     def run(self, steps: int) -> None:
         async def some() -> None:
@@ -208,6 +214,8 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_is_given_a_gap_or_a_repeat(self) -> None:
+        if getattr(self, "errors", None):
+            raise self.errors[0]
         for reader in getattr(self, "readers", ()):
             for feed in FEEDS:
                 self.check(reader, [frame for frame in reader.frames if frame.feed == feed])
