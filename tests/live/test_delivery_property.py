@@ -87,6 +87,10 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.errors: list[BaseException] = []
         self.service.hooks = {"events_after": self.maybe_fail, "follow": self.step, "followed": self.step}
 
+        for account, codec in zip((*ACCOUNTS, "cat"), (*Codec, Codec.JSON), strict=True):
+            for feed in FEEDS:
+                self.join(account, codec, feed, steps=6, back=0, resume=False, again=feed == FEEDS[1])
+
     async def maybe_fail(self, *_: Any) -> None:
         await asyncio.sleep(0)
         if self.failures:
@@ -134,8 +138,10 @@ class DeliveryMachine(RuleBasedStateMachine):
         elif how == "moved":
             self.inside(lambda: self.delivery.moved(feed, events[-1].epoch, events[-1].seq))
 
-    @rule()
-    def commit_to_both_at_once(self) -> None:
+    @rule(data=st.data(), writes=st.sampled_from([0, 1, 1, 2]))
+    def commit_to_both_at_once(self, data: st.DataObject, writes: int) -> None:
+        if writes and self.readers:
+            data.draw(st.sampled_from(self.readers)).room_for = writes
         events = [self.log.say("both", feed) for feed in FEEDS]
         self.inside(lambda: self.delivery.events(events))
 
@@ -153,7 +159,7 @@ class DeliveryMachine(RuleBasedStateMachine):
     def join(self, account: str, codec: Codec, feed: str, steps: int, back: int, resume: bool, again: bool) -> None:
         others = [r for r in self.readers if feed not in r.follows and not r.is_paused]
         if again and others:
-            reader = others[0]
+            reader = others[-1]
         elif len(self.readers) < 6:
             reader = PaperReader(account, codec, self.delivery)
             self.readers.append(reader)
