@@ -19,7 +19,8 @@ from server.auth.requester import Requester
 from server.errors import BadRequest, NotSignedIn, Refused, ServiceError, TooMany, Unavailable
 from server.ids import new_id
 from server.live import metrics
-from server.live.delivery import Follower, encode_reply
+from server.live.delivery import encode_reply
+from server.live.followers import Follower
 from server.live.limits import Allowance
 from server.live.shape import Features
 from server.live.socket import PING, Phase, WebSocket
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# Of no use any more once the connection is gone.
+# Carried out here, not by `Verbs.run`; of no use any more once the connection is gone.
 _ONLY_FOR_READING: Final = (Hello, Join, Leave, Beat)
 # Answers made in one tick of the loop are written together, up to this many bytes.
 _REPLY_BYTES: Final = 64 * 1024
@@ -116,7 +117,7 @@ class Connection(WebSocket):
             self._reply_bytes = 0
             if self.phase is Phase.OPEN:
                 self.write(data)
-                self._check_unsent()
+        self._check_unsent()
 
     def caught_up(self) -> None:
         if self._lagging_since:
@@ -256,7 +257,7 @@ class Connection(WebSocket):
             self.hub.served(self)
 
     def _complain(self, error: ProtocolError) -> None:
-        metrics.COMMANDS.labels("none", error.code.value).inc()
+        metrics.command("none", error.code.value).inc()
         if self._allowance.wait("broken", self.hub.clock()):
             self.close(CloseCode.POLICY)
         else:
@@ -297,7 +298,7 @@ class Connection(WebSocket):
             self.reply(_error(ServiceError("Something failed here."), request_id, named))
         finally:
             self._running_since = 0.0
-        metrics.COMMANDS.labels(kind, outcome).inc()
+        metrics.command(kind, outcome).inc()
 
     def _start_clock(self) -> None:
         self._running_since = self.hub.clock()
@@ -310,6 +311,8 @@ class Connection(WebSocket):
             if isinstance(command, Send | Edit):
                 await hub.verbs.screen_only(self.requester, command)
             raise TooMany("That was a lot at once. Wait a moment.", retry_after_ms=int(wait * 1000) + 1)
+        if not isinstance(command, _ONLY_FOR_READING):
+            return await hub.verbs.run(self.requester, command, request_id)
         if isinstance(command, Beat):
             hub.delivery.repair(self, command.at)
             return BeatReply(now=int(hub.wall() * 1000), at=hub.delivery.positions(self))
@@ -319,10 +322,8 @@ class Connection(WebSocket):
         if isinstance(command, Leave):
             hub.delivery.leave(self, command.feed)
             return Left(re=command.client_id, feed=command.feed)
-        if isinstance(command, Hello):
-            await self._greet(command)
-            return None
-        return await hub.verbs.run(self.requester, command, request_id)
+        await self._greet(command)
+        return None
 
     async def _greet(self, hello: Hello) -> None:
         upgrade, self._upgrade = self._upgrade, None

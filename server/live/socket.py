@@ -13,8 +13,6 @@ of its fragments and the time it takes. Extensions are never negotiated, so outg
 from __future__ import annotations
 
 import asyncio
-import email.utils
-import json
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -23,17 +21,15 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Protocol, cast
 
 import structlog
-from websockets.datastructures import Headers
-from websockets.exceptions import InvalidHeader
-from websockets.headers import parse_subprotocol
-from websockets.http11 import Request, Response
+from websockets.http11 import Request
 from websockets.protocol import State as ProtocolState
 from websockets.server import ServerProtocol
 
 from server.errors import BadRequest, ServiceError, Unavailable
 from server.ids import new_id
+from server.live.handshake import describe, refusal
 from server.live.verbs import Upgrade
-from server.protocol.codes import CloseCode, ErrorCode
+from server.protocol.codes import CloseCode
 from server.protocol.frames import DISCARD_BYTES, MAX_FRAME_BYTES
 
 try:
@@ -46,6 +42,8 @@ _log = structlog.get_logger(__name__)
 # The library would write headers (cookies) and payloads to this logger at DEBUG.
 _SILENT = logging.Logger("silent", level=logging.CRITICAL + 1)
 _SILENT.disabled = True
+
+_WRONG = "Send a WebSocket handshake of version 13."
 
 _OPCODE, _FIN, _RSV = 0x0F, 0x80, 0x70
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -211,11 +209,6 @@ class WebSocket(asyncio.Protocol):
     def unsent_bytes(self) -> int:
         return self.transport.get_write_buffer_size()
 
-    @property
-    def peer(self) -> tuple[str, int] | None:
-        info = self.transport.get_extra_info("peername")
-        return (str(info[0]), int(info[1])) if isinstance(info, tuple) and len(info) >= 2 else None
-
     def review(self, now: float) -> None:
         """Enforce what has a deadline; called by the owner."""
         if self.phase is Phase.CLOSING:
@@ -286,7 +279,7 @@ class WebSocket(asyncio.Protocol):
         protocol.receive_data(data)
         request = next((event for event in protocol.events_received() if isinstance(event, Request)), None)
         if request is None:
-            self._refuse(BadRequest("Send a WebSocket handshake of version 13."), 400, new_id())
+            self._refuse(refusal(BadRequest(_WRONG), 400, new_id()))
             return
         _ = self.owner.spawn(self._decide(protocol, request))
 
@@ -295,22 +288,21 @@ class WebSocket(asyncio.Protocol):
         response = protocol.accept(request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             extra = [(name, response.headers[name]) for name in ("Allow", "Upgrade") if name in response.headers]
-            refusal = BadRequest("Send a WebSocket handshake of version 13.")
-            self._refuse(refusal, response.status_code, request_id, extra)
+            self._refuse(refusal(BadRequest(_WRONG), response.status_code, request_id, extra))
             return
         try:
-            upgrade = self._describe(request, request_id)
+            upgrade = describe(request, self.transport, request_id)
             async with asyncio.timeout(self.owner.limits.handshake_s):
                 subprotocol = await self.admit(upgrade)
         except ServiceError as exc:
-            self._refuse(exc, exc.status, request_id)
+            self._refuse(refusal(exc, exc.status, request_id))
             return
         except TimeoutError:
-            self._refuse(Unavailable("Try again in a moment."), 503, request_id)
+            self._refuse(refusal(Unavailable("Try again in a moment."), 503, request_id))
             return
         except Exception as exc:
             _log.error("handshake_failed", request_id=request_id, error=type(exc).__name__)
-            self._refuse(ServiceError("Something failed here."), 500, request_id)
+            self._refuse(refusal(ServiceError("Something failed here."), 500, request_id))
             return
         if self.phase is not Phase.HANDSHAKE:
             return
@@ -325,49 +317,11 @@ class WebSocket(asyncio.Protocol):
             self._buffer.clear()
             self._parse(data)
 
-    def _describe(self, request: Request, request_id: str) -> Upgrade:
-        try:
-            offered = [
-                name for value in request.headers.get_all("Sec-WebSocket-Protocol") for name in parse_subprotocol(value)
-            ]
-        except InvalidHeader:
-            raise BadRequest("Correct the header Sec-WebSocket-Protocol.", field="Sec-WebSocket-Protocol") from None
-        return Upgrade(
-            path=request.path,
-            headers=tuple((name.lower(), value) for name, value in request.headers.raw_items()),
-            peer=self.peer,
-            scheme="wss" if self.transport.get_extra_info("sslcontext") else "ws",
-            offered=tuple(offered),
-            request_id=request_id,
-        )
-
-    def _refuse(
-        self, error: ServiceError, status: int, request_id: str, extra: list[tuple[str, str]] | None = None
-    ) -> None:
-        if self.phase is not Phase.HANDSHAKE:
-            return
-        body = {
-            "code": error.error_code if type(error) is not ServiceError else ErrorCode.INTERNAL.value,
-            "message": error.text,
-            "field": error.field,
-            "retry": error.retry,
-            "request_id": request_id,
-        }
-        data = json.dumps(body).encode()
-        headers = [
-            ("Date", email.utils.formatdate(usegmt=True)),
-            ("Connection", "close"),
-            ("Content-Type", "application/json"),
-            ("Content-Length", str(len(data))),
-            ("Cache-Control", "no-store"),
-            ("X-Content-Type-Options", "nosniff"),
-            *(extra or ()),
-        ]
-        if error.retry_after_ms is not None:
-            headers.append(("Retry-After", str(-(-error.retry_after_ms // 1000))))
-        self.write(Response(status, HTTPStatus(status).phrase, Headers(headers), data).serialize())
-        self.phase = Phase.CLOSING
-        self._finish_writing()
+    def _refuse(self, refusal: bytes) -> None:
+        if self.phase is Phase.HANDSHAKE:
+            self.write(refusal)
+            self.phase = Phase.CLOSING
+            self._finish_writing()
 
     # --- frames ---
 

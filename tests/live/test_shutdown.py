@@ -53,7 +53,7 @@ async def test_a_running_command_is_finished_before_its_connection_is_closed(sta
     async with stage.client("ann") as ann, stage.client("ben") as ben:
         await ann.say(Send(client_id="send-0001", feed=ROOM, body="x"))
         await reached.wait()
-        drained = asyncio.create_task(stage.hub.drain(4))
+        drained = asyncio.create_task(stage.hub.drain(2))
         await ann.hear_as(Drain)
         assert await ben.close_code() == 1012  # had nothing running
         assert not drained.done()
