@@ -27,8 +27,10 @@ class _Reader(HTMLParser):
         self.tags.append((tag, given))
         if tag == "form":
             self.forms.append(Form(given.get("action", ""), given.get("method", "get")))
-        elif tag in ("input", "textarea", "select") and self.forms and "name" in given:
-            self.forms[-1].fields[given["name"]] = given.get("value", "")
+        elif tag in ("input", "textarea", "select") and any(name == "form" for name, _ in self._open):
+            unticked = given.get("type") in ("radio", "checkbox") and "checked" not in given
+            if "name" in given and not unticked:
+                self.forms[-1].fields[given["name"]] = given.get("value", "")
         if tag not in ("input", "link", "meta", "br", "img"):
             classes = given.get("class", "").split()
             for name in classes:
