@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 from starlette.responses import Response
 
 from server.errors import BadRequest, NotFound
 from server.ids import room_feed
-from server.protocol.frames import PAGE_SIZE, Ack, Edit, History, Remove, Report, RoomItem, Send
+from server.protocol.frames import PAGE_SIZE, Ack, Edit, History, Remove, Report, ReportReason, RoomItem, Send
 from server.web import rows, verbs
 from server.web.forms import strict
 from server.web.visit import MEMBER_TEXTS, Visit, see_other
@@ -104,10 +105,11 @@ async def remove(visit: Visit) -> Response:
 
 
 async def report(visit: Visit) -> Response:
-    fields = strict(visit.fields, "client_id", "reason", optional=("body",))
-    reason = fields["reason"]
-    if reason not in ("worried", "unkind", "contact", "rules", "other"):
-        raise BadRequest("Please choose a reason.", field="reason")
+    fields = strict(visit.fields, "client_id", optional=("reason", "body"))
+    try:
+        reason: ReportReason = msgspec.convert(fields["reason"], ReportReason)
+    except msgspec.ValidationError as error:
+        raise BadRequest("Please go back and choose a reason.", field="reason") from error
     command = Report(
         client_id=fields["client_id"],
         feed=room_feed(visit.path("room")),

@@ -140,7 +140,7 @@ async function act(asked) {
     for (const field of body.querySelectorAll("textarea")) field.value = "";
     await openCase(id, false, t("console.done"));
   } catch (why) {
-    const conflict = why instanceof Refusal && why.code === "conflict";
+    const conflict = why instanceof Refusal && (why.code === "case_changed" || why.code === "conflict");
     const text = conflict ? t("console.changed") : why instanceof Refusal ? why.message : t("error.internal");
     if (conflict) await openCase(id, false, text);
     else tell(text);

@@ -1,0 +1,163 @@
+"""Every screen in a real browser, wide and narrow: reachable by everybody, no wider than the window, asking no other host."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, Request
+
+from tests.path.scene import URGENT
+from tests.web.conftest import WEB, Site
+from tests.web.test_pages import post
+
+AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+SHOTS = os.environ.get("TEST_SCREENSHOTS")
+
+SCREENS = (
+    ("landing", None, "/"),
+    ("help", "Bluebell", "/help"),
+    ("rules", None, "/house-rules"),
+    ("sign-up", None, "/sign-up"),
+    ("sign-in", None, "/sign-in"),
+    ("recover", None, "/recover"),
+    ("rooms", "Bluebell", "/rooms"),
+    ("room", "Bluebell", "/rooms/{room}"),
+    ("room-staff", "Sam", "/rooms/{room}"),
+    ("message", "Heron", "/rooms/{room}/messages/{message}?at=1"),
+    ("staff", "Sam", "/staff"),
+    ("console", "Sam", "/staff/console"),
+    ("case", "Sam", "/staff/cases/{case}"),
+    ("on-call", "Dr Osei", "/staff/on-call"),
+    ("demo", None, "/demo"),
+    ("refusal", "Bluebell", "/staff"),
+)
+
+
+async def lived_in(site: Site) -> dict[str, str]:
+    """A few messages, one of them urgent, and the ids to reach them by."""
+    room = f"/rooms/{site.room}"
+    async with site.client("Bluebell") as one, site.client("Heron") as two, site.client("Sam") as sam:
+        await post(one, room, f"{room}/send", body="I baked bread today and it went quite well")
+        await post(two, room, f"{room}/send", body="That sounds lovely. I managed a short walk before the rain came.")
+        await post(sam, room, f"{room}/send", body="Good evening, both. I am here until eleven.")
+        await post(one, room, f"{room}/send", body=URGENT)
+        page = (await two.get(room)).text
+        queue = (await sam.get("/staff/console")).text
+    message = page.partition("/messages/")[2].partition("?")[0]
+    case = queue.partition('href="/staff/cases/')[2].partition('"')[0]
+    return {"room": site.room, "message": message, "case": case}
+
+
+async def check(page: Page, where: str) -> None:
+    await page.add_script_tag(path=AXE)
+    found = await page.evaluate("rules => axe.run({runOnly: {type: 'tag', values: rules}})", RULES)
+    bad = [(v["id"], [node["target"] for node in v["nodes"]]) for v in found["violations"]]
+    assert not bad, (where, bad)
+    wide = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert wide[0] <= wide[1], (where, wide)
+    small = await page.evaluate(
+        """() => [...document.querySelectorAll('a[data-quick-exit], a.ek-help-link, button')]
+            .filter(e => e.offsetParent && e.getBoundingClientRect().height < 24).map(e => e.textContent)"""
+    )
+    assert not small, (where, small)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("width", [1100, 360])
+async def test_no_screen_shuts_anybody_out(browser: Browser, served: Site, width: int) -> None:
+    """Every screen passes every automatic accessibility check, fits its window, and loads from this host alone."""
+    ids = await lived_in(served)
+    asked: list[str] = []
+    broken: list[str] = []
+
+    def note(request: Request) -> None:
+        if not request.url.startswith((served.origin, "data:")):
+            asked.append(request.url)
+
+    for name, who, path in SCREENS:
+        context = await browser.new_context(viewport={"width": width, "height": 800}, bypass_csp=True)
+        if who is not None:
+            await served.enter(context, who)
+        page = await context.new_page()
+        page.on("request", note)
+        page.on("pageerror", lambda error: broken.append(str(error)))
+        await page.goto(served.origin + path.format(**ids))
+        await page.wait_for_selector("body.js-enabled")
+        if SHOTS:
+            await page.screenshot(path=Path(SHOTS) / f"{name}-{width}.png", full_page=True)
+        await check(page, f"{name} at {width}")
+        await context.close()
+    assert not asked
+    assert not broken
+
+
+async def test_the_strict_policy_lets_our_own_modules_run(browser: Browser, served: Site) -> None:
+    """Under the real policy, Trusted Types included, a room's modules start and nothing is blocked."""
+    context = await browser.new_context()
+    await served.enter(context, "Bluebell")
+    page = await context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    await page.goto(f"{served.origin}/rooms/{served.room}")
+    await page.wait_for_selector("body.js-enabled")
+    await page.wait_for_selector("[data-announce=urgent]", state="attached")
+    await page.goto(f"{served.origin}/sign-up")
+    await page.wait_for_selector("button.nhsuk-password-input__toggle", state="visible")
+    assert not [line for line in said if "Content Security Policy" in line or "TrustedHTML" in line]
+    await context.close()
+
+
+async def test_not_connected_is_said_within_ten_seconds(browser: Browser, served: Site) -> None:
+    """Where no socket can be had the room says so, keeps the draft over a reload, and still sends by the form."""
+    context = await browser.new_context()
+    await served.enter(context, "Bluebell")
+    page = await context.new_page()
+    await page.goto(f"{served.origin}/rooms/{served.room}")
+    await page.wait_for_selector("[data-connection]:not([hidden])", timeout=10_000)
+    assert "Not connected" in await page.inner_text("[data-connection]")
+    await page.fill("#body", "half a thought")
+    await page.reload()
+    await page.wait_for_selector("[data-announce=urgent]", state="attached")
+    assert await page.input_value("#body") == "half a thought"
+    await page.press("#body", "Enter")
+    assert "Sending" in await page.inner_text(".ek-row--sending")
+    await page.reload()
+    await context.close()
+
+
+async def test_the_way_out_forgets_and_leaves_no_way_back(browser: Browser, served: Site) -> None:
+    """One press clears what the tab kept and replaces the page, so that going back does not return to it."""
+    context = await browser.new_context()
+    await served.enter(context, "Bluebell")
+    page = await context.new_page()
+    await page.goto(f"{served.origin}/house-rules")
+    await page.goto(f"{served.origin}/rooms/{served.room}")
+    await page.wait_for_selector("[data-announce=urgent]", state="attached")
+    await page.fill("#body", "half a thought")
+    assert await page.evaluate("sessionStorage.length") == 1
+    neutral = f"{served.origin}/healthz"
+    await page.evaluate("url => { document.querySelector('[data-quick-exit]').href = url }", neutral)
+    await page.click("[data-quick-exit]")
+    await page.wait_for_url(neutral)
+    assert await page.evaluate("sessionStorage.length") == 0
+    await page.go_back()
+    assert page.url.endswith("/house-rules")
+    await context.close()
+
+
+async def test_without_scripts_the_way_out_is_a_link(browser: Browser, served: Site) -> None:
+    """With scripts off, the way out, help, and the message form are plain links and forms that work."""
+    context = await browser.new_context(java_script_enabled=False)
+    await served.enter(context, "Bluebell")
+    page = await context.new_page()
+    await page.goto(f"{served.origin}/rooms/{served.room}")
+    assert await page.get_attribute("[data-quick-exit]", "href") == served.settings.quick_exit_url
+    await page.fill("#body", "Hello from a plain form")
+    await page.click(".ek-send")
+    assert await page.inner_text(".ek-row__body") == "Hello from a plain form"
+    await page.click(".ek-help-link")
+    assert "116 123" in await page.inner_text("main")
+    await context.close()
