@@ -121,10 +121,15 @@ class Delivery:
             if len(feed.recent) > RECENT_MOST:
                 del feed.recent[: RECENT_MOST // 2]
         if event.drops is not None:
+            # Looked up before the flush: within it a transport may fill up, and its follower leave the group.
+            dropped = [
+                follower
+                for follower in feed.followers.values()
+                if follower.standing is Standing.LEVEL and follower.reader.requester.account == event.drops
+            ]
             self._flush(feed)
-            for follower in list(feed.followers.values()):
-                if follower.standing is Standing.LEVEL and follower.reader.requester.account == event.drops:
-                    self._remove(follower)
+            for follower in dropped:
+                self._remove(follower)
         if feed.apart:
             for follower in list(feed.followers.values()):
                 if follower.standing is Standing.AHEAD and follower.seq == feed.last:
@@ -199,14 +204,14 @@ class Delivery:
             chunk: list[FeedEvent] = []
             for event in events[at : at + REPLAY_CHUNK]:
                 chunk.append(event)
-                if event.drops == account:
+                if event.drops == account and event.seq > follower.granted:
                     break
             at += len(chunk)
             # Before the write, for the same reason as in `_flush`.
             follower.seq = chunk[-1].seq
             reader.write(b"".join([_encode(follower.feed, event, follower.key, account) for event in chunk]))
             metrics.REPLAYS.inc(len(chunk))
-            if chunk[-1].drops == account:
+            if chunk[-1].drops == account and chunk[-1].seq > follower.granted:
                 self._remove(follower)
 
     # --- joining and leaving ---
@@ -253,6 +258,7 @@ class Delivery:
             self._begin_epoch(feed, joined.epoch)
         joined = msgspec.structs.replace(joined, feed=feed.wire, re=re, reason=reason or joined.reason)
         follower.audience = following.audience
+        follower.granted = joined.seq
         follower.seq = joined.seq if not following.events else following.events[0].seq - 1
         reader.flush_replies()
         reader.write(encode_reply(joined, reader.codec, reader.features))

@@ -49,15 +49,21 @@ class Standing(Enum):
 
 
 class Follower:
-    """One reader on one feed. `seq`: last one written, kept up only while it is not in its group."""
+    """One reader on one feed.
 
-    __slots__ = ("audience", "feed", "reader", "seq", "standing")
+    Attributes:
+        seq: last one written; kept up only while the follower is not in its group.
+        granted: seq as of which access was checked; an earlier end of access is history.
+    """
+
+    __slots__ = ("audience", "feed", "granted", "reader", "seq", "standing")
 
     def __init__(self, reader: Reader, feed: Feed) -> None:
         self.reader = reader
         self.feed = feed
         self.audience = Audience.MEMBER
         self.seq = 0
+        self.granted = 0
         self.standing = Standing.JOINING
 
     @property

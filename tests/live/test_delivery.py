@@ -274,6 +274,17 @@ async def test_somebody_dropped_is_given_that_event_and_nothing_after(stage: Sta
         assert [e.seq for e in await ben.events(3)] == [1, 2, 3]
 
 
+async def test_somebody_let_in_again_resumes_across_the_end_of_their_access(stage: Stage) -> None:
+    """An earlier end of access in the resumed stretch ends nothing: access was checked at the join."""
+    stage.announce(
+        stage.log.say("one"), stage.log.commit(ROOM, AccessItem(account="ann"), drops="ann"), stage.log.say("three")
+    )
+    async with stage.client("ann") as ann:
+        await ann.join(after=Position(epoch=1, seq=0))
+        stage.announce(stage.log.say("four"))
+        assert [e.seq for e in await ann.events(4)] == [1, 2, 3, 4]
+
+
 async def test_a_new_epoch_starts_every_follower_again(stage: Stage) -> None:
     """When history was replaced, each follower is given a new `joined`, then what follows it."""
     stage.log.say("one")

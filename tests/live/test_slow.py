@@ -94,6 +94,22 @@ async def test_a_reader_dropped_while_it_lags_is_given_nothing_after(stage: Stag
         assert isinstance(await raw.hear(), Ack)
 
 
+async def test_a_reader_whose_last_event_fills_its_transport_is_given_nothing_after(stage: Stage) -> None:
+    """Being written the end of one's access and becoming full by it is an end all the same."""
+    async with slow_reader(stage) as (raw, slow):
+        stage.announce(
+            *(stage.log.say(BIG) for _ in range(400)),
+            stage.log.commit(ROOM, AccessItem(account="slow"), drops="slow"),
+        )
+        assert slow.paused
+        stage.announce(stage.log.say("not yours"))
+        heard = [await raw.hear() for _ in range(401)]
+        assert heard[-1].item == AccessItem(account="slow")
+        await stage.until(lambda: not slow.paused)
+        raw.say(Send(client_id="send-0001", feed="room:R2", body="x"))
+        assert isinstance(await raw.hear(), Ack)
+
+
 async def test_ten_seconds_behind_ends_the_connection(stage: Stage) -> None:
     """4001 after what was already under way; the client comes back by its position."""
     async with stage.client("fast", join=(ROOM,)) as fast, slow_reader(stage) as (raw, slow):
