@@ -97,9 +97,14 @@ class Edges(uvicorn.Server):
 
 
 async def serve_edges(
-    services: Services, listener: socket.socket, watch: Watch | None = None, doors: tuple[DemoDoor, ...] = ()
+    services: Services,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    watch: Watch | None = None,
+    doors: tuple[DemoDoor, ...] = (),
+    drain_s: float = DRAIN_S,
 ) -> None:
-    """Serve HTTP and sockets on `listener` until SIGTERM or SIGINT, then drain and return."""
+    """Serve HTTP and sockets on `listener` until `stop` is set, then drain for at most `drain_s` and return."""
     watch = watch or Watch()
     loop = asyncio.get_running_loop()
     check_handover()
@@ -125,9 +130,6 @@ async def serve_edges(
         backlog=2048,
     )
     server = Edges(config)
-    stop = asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
     await check_obligations(services)
     hub.start()
     jobs = [
@@ -144,7 +146,7 @@ async def serve_edges(
         for job in jobs:
             if job.done() and not job.cancelled() and job.exception() is not None:
                 log.critical("job_ended", job=job.get_name())
-        await hub.drain(DRAIN_S)
+        await hub.drain(drain_s)
     finally:
         server.should_exit = True
         await asyncio.gather(serving, return_exceptions=True)
@@ -152,6 +154,14 @@ async def serve_edges(
             task.cancel()
         await asyncio.gather(*jobs, stopping, return_exceptions=True)
         await hub.stop()
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set, for `serve_edges`."""
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    return stop
 
 
 async def _beat(watch: Watch) -> None:

@@ -25,9 +25,9 @@ def postgres_server() -> Iterator[PostgresServer]:
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a database that is this test's alone; the test runs once on SQLite and once on PostgreSQL.
 
-    It is empty, or, where the test asks for `services` as well, has its tables already.
+    It is empty, or, where the test asks for `services` or `edge` as well, has its tables already.
     """
-    prepared = "services" in request.fixturenames
+    prepared = not {"services", "edge"}.isdisjoint(request.fixturenames)
     if request.param == "sqlite":
         path = tmp_path / "evenkeel.db"
         if prepared:
@@ -44,6 +44,13 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 async def services(database_url: str) -> AsyncIterator[Services]:
     """A whole service without edges, on a test database of its own; see `tests.harness` for people and time."""
     async with harness.open_services(database_url) as running:
+        yield running
+
+
+@pytest.fixture
+async def edge(database_url: str) -> AsyncIterator[harness.Edge]:
+    """The whole service with its edges on a loopback port, on a test database of its own."""
+    async with harness.serving(database_url) as running:
         yield running
 
 

@@ -6,7 +6,9 @@ copied for each test.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -30,6 +32,7 @@ from server.actions.services import Services
 from server.auth.requester import Requester
 from server.bus.in_process import InProcessBus
 from server.ids import new_id
+from server.main import bind, serve_edges
 from server.settings import Settings
 from server.store.migrate import TEST, prepare_database
 from server.store.store import open_store
@@ -144,3 +147,45 @@ def _sqlite_template() -> Path:
     path = Path(_template_folder().name) / "template.db"
     run_apart(lambda: prepare_database(f"sqlite:///{path}", TEST))
     return path
+
+
+@dataclasses.dataclass(frozen=True)
+class Edge:
+    """A service that is reached by real sockets on loopback."""
+
+    services: Services
+    url: str
+
+    @property
+    def socket_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/ws"
+
+
+@contextlib.asynccontextmanager
+async def serving(database_url: str, **settings: object) -> AsyncIterator[Edge]:
+    """The whole service with its edges on a loopback port, drained and stopped at the end."""
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    async with open_services(database_url, port=port, **settings) as services:
+        stop = asyncio.Event()
+        task = asyncio.create_task(serve_edges(services, listener, stop, drain_s=0.5))
+        try:
+            await _answering(port)
+            yield Edge(services, f"http://127.0.0.1:{port}")
+        finally:
+            stop.set()
+            await asyncio.wait_for(task, 20)
+            listener.close()
+
+
+async def _answering(port: int) -> None:
+    """Wait until the service answers; the test's own time limit ends this if it never does."""
+    while True:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
+            line = await reader.readline()
+            writer.close()
+            if b"200" in line:
+                return
+        await asyncio.sleep(0.01)

@@ -9,6 +9,7 @@ twice and is never not made.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,6 +30,7 @@ from server.feeds import FeedEvent
 from server.ids import inbox_feed
 from server.notify import Delivery, Notice
 from server.store import cases
+from server.store.feeds import heads
 from server.store.schema import account, notice, obligation, review_case
 from server.store.unit import Tx
 
@@ -40,11 +42,20 @@ LATE_AFTER = timedelta(seconds=15)
 _CLINICAL = frozenset({Audience.DUTY_CLINICIAN, Audience.CLINICAL_LEAD, Audience.FALLBACK})
 
 
-async def climb(services: Services) -> datetime | None:
-    """Fire everything that is due now, make all calls that are pending, and say when something falls due next.
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round left: when something falls due next (None: nothing will), and how many steps failed."""
+
+    next_due: datetime | None
+    failures: int
+
+
+async def climb(services: Services) -> Round:
+    """Fire everything that is due now, make all calls that are pending, and say when to come again.
 
     One obligation that fails is reported and does not keep the others waiting.
     """
+    failures = 0
     now = services.clock.now()
     due = await services.store.read(lambda conn: _due(conn, services, BATCH))
     if due:
@@ -54,10 +65,12 @@ async def climb(services: Services) -> datetime | None:
             await _advance(services, obligation_id, version, case_feeds(subject, role, side))
         except ServiceError as error:
             log.error("ladder_failed", obligation=obligation_id, error=error.error_code)
+            failures += 1
     calls = await services.store.read(lambda conn: cases.pending_notices(conn, services.clock.now(), BATCH))
     if calls:
-        await asyncio.gather(*(_call(services, row, now) for row in calls))
-    return await services.store.read(cases.next_due)
+        made = await asyncio.gather(*(_call(services, row, now) for row in calls))
+        failures += made.count(False)
+    return Round(await services.store.read(cases.next_due), failures)
 
 
 def _due(conn: Connection, services: Services, limit: int) -> list[tuple[str, int, str, Role, Side]]:
@@ -168,12 +181,15 @@ def _role(conn: Connection, account_id: str) -> Role:
     return Role(found or Role.MEMBER)
 
 
-async def _call(services: Services, row: Row[Any], now: datetime) -> None:
-    """Make one call and record what became of it. A call that failed is tried again until its obligation is taken."""
+async def _call(services: Services, row: Row[Any], now: datetime) -> bool:
+    """Make one call and record what became of it; False if that could not be recorded.
+
+    A call that failed is tried again until its obligation is taken.
+    """
     try:
         if row.channel == PAGE_CHANNEL:
             await _ring(services, row)
-            return
+            return True
         notifier = services.notifiers.get(row.channel)
         delivery = Delivery.FAILED
         if notifier is not None:
@@ -197,14 +213,18 @@ async def _call(services: Services, row: Row[Any], now: datetime) -> None:
         await services.store.write(lambda tx: _record(tx, row.id, delivery))
     except ServiceError as error:
         log.error("call_failed", notice=row.id, channel=row.channel, error=error.error_code)
+        return False
+    return True
 
 
 async def _ring(services: Services, row: Row[Any]) -> None:
     """The call by page: an event on the recipient's inbox, recorded in the same unit."""
-    if not row.recipient:
+    inbox = inbox_feed(row.recipient)
+    if inbox not in await services.store.read(lambda conn: heads(conn, [inbox])):
+        # A name on the fallback list that is nobody's account: the rung's other people and channels are called.
+        log.critical("nobody_by_that_id", notice=row.id, recipient=row.recipient)
         await services.store.write(lambda tx: _record(tx, row.id, Delivery.FAILED, final=True))
         return
-    inbox = inbox_feed(row.recipient)
 
     def unit(tx: Tx) -> None:
         if _record(tx, row.id, Delivery.SENT):

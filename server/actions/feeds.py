@@ -40,13 +40,12 @@ NO_FEED = "There is no such feed, or it is not open to you."
 
 
 async def follow(services: Services, requester: Requester, feed: str, after: Position | None) -> Following:
-    """What somebody needs to follow `feed`: the missing events if `after` can be resumed, else a snapshot.
+    """What somebody needs to follow `feed`: the missing events if `after` can be resumed, else a snapshot and why.
 
     "inbox" names the requester's own inbox.
 
     Raises:
         NotFound: no such feed for this person.
-        BadRequest: `after` lies in the future, which no client can truly hold.
     """
     require(requester, "frame.join")
     name = inbox_feed(requester.account) if feed == "inbox" else feed
@@ -97,15 +96,11 @@ def _missed(
     if after is None:
         return None, None
     if after.epoch != head.epoch:
-        return None, "epoch_changed"
+        return None, "epoch"
     if after.seq > head.seq:
-        raise BadRequest(
-            "This position lies in the future of the feed. Join without `after`.",
-            code="position_in_future",
-            field="after",
-        )
+        return None, "ahead"
     if head.seq - after.seq > feeds.GAP_LIMIT:
-        return None, "too_far_behind"
+        return None, "too_far"
     log = feeds.log_after(conn, {name: after.seq})
     return tuple(events(conn, services.store.keys, {name: head.epoch}, log)), None
 

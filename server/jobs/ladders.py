@@ -29,18 +29,23 @@ async def run_ladders(services: Services) -> None:
     while True:
         due_now.clear()
         next_due: datetime | None = None
+        failed = True
         try:
             if loop.time() - checked_at >= CHECK_EVERY_S:
                 await check_obligations(services)
                 checked_at = loop.time()
-            next_due = await climb(services)
+            done = await climb(services)
+            next_due, failed = done.next_due, done.failures > 0
         except Exception as error:
             log.exception("ladder_round_failed", error=type(error).__name__)
-        await _until(services, due_now, next_due)
+        await _until(services, due_now, None if failed else next_due)
 
 
 async def _until(services: Services, due_now: asyncio.Event, next_due: datetime | None) -> None:
-    """Wait for a wake, for `next_due`, or for one poll, whichever comes first."""
+    """Wait for a wake, for `next_due`, or for one poll, whichever comes first.
+
+    After a failure `next_due` is not given: what failed is still due, and trying it again at once would help nobody.
+    """
     wait_s = services.settings.ladder_poll_s
     if next_due is not None:
         wait_s = min(wait_s, services.clock.real_seconds(next_due - services.clock.now()))

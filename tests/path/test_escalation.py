@@ -115,7 +115,7 @@ async def test_a_ladder_never_stops_by_itself(scene: Scene) -> None:
 
 
 async def test_claiming_stops_the_ladder_and_its_ringing(scene: Scene) -> None:
-    """A named person's claim ends the calls, for as long as an acknowledgement is good, and names them to the author."""
+    """A named person's claim ends the calls while an acknowledgement is good, and names them to the author."""
     await on_shift(scene.services, scene.sam)
     await scene.say(scene.robin, URGENT)
     await climb(scene.services)

@@ -135,4 +135,3 @@ async def page_of_nothing(browser: Browser, served: Site) -> AsyncIterator[Page]
         page = await context.new_page()
         await page.goto(f"{served.origin}/help")
         yield page
-
