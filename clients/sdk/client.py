@@ -24,6 +24,7 @@ from clients.sdk.view import Outbox
 from server.protocol.codec import Codec, ReplyOrUnknown, UnknownEvent, UnknownFrame
 from server.protocol.codes import CloseCode, close_advice
 from server.protocol.frames import (
+    FEATURES,
     AccessItem,
     Act,
     AnyCommand,
@@ -82,7 +83,7 @@ class Client:
         url: the server's address, http or https.
         token: of a session (`http_api.sign_in`).
         codec: the subprotocol.
-        features: what this program understands (section 7 of PROTOCOL.md).
+        features: what this program understands (section 7 of PROTOCOL.md); all that this SDK decodes unless told less.
         client: name and version of this program.
         connect_timeout_s: how long `async with` waits for the first `welcome`, over all attempts.
         on_event: called with every event frame as it arrives, before it is applied; must not raise or block.
@@ -96,7 +97,7 @@ class Client:
         *,
         token: str | None = None,
         codec: Codec = Codec.MSGPACK,
-        features: tuple[str, ...] = (),
+        features: tuple[str, ...] = FEATURES,
         client: str = BUILD,
         connect_timeout_s: float = 60.0,
         news_bound: int = NEWS_BOUND,

@@ -80,12 +80,13 @@ async def test_a_held_message_is_withheld_released_and_told_honestly(edge: Edge)
     feed = await a_room(edge)
     robin_token = (await registered(edge.services, "Robin")).token
     wren_token = (await registered(edge.services, "Wren")).token
-    sam_token = (await staff_signed_in(edge.services, "Sam", Role.MODERATOR)).token
+    moderator = await staff_signed_in(edge.services, "Sam", Role.MODERATOR)
+    await on_shift(edge.services, moderator.requester)
     async with (
         asyncio.timeout(30),
         Client(edge.url, token=robin_token) as robin,
         Client(edge.url, token=wren_token) as wren,
-        Client(edge.url, token=sam_token) as sam,
+        Client(edge.url, token=moderator.token) as sam,
     ):
         mine, theirs = await robin.join(feed), await wren.join(feed)
         inbox = await robin.join("inbox")
