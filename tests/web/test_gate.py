@@ -47,7 +47,12 @@ async def test_every_page_carries_the_security_headers(site: Site, path: str) ->
         answer = await client.get(path)
     assert answer.status_code == HTTPStatus.OK
     policy = answer.headers["content-security-policy"]
-    for rule in ("default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "require-trusted-types-for 'script'"):
+    for rule in (
+        "default-src 'none'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+        "require-trusted-types-for 'script'",
+    ):
         assert rule in policy
     assert "unsafe" not in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -203,7 +208,9 @@ async def test_the_numbers_are_for_this_machine_alone(site: Site) -> None:
     """A question that came through a proxy gets no metrics; health answers anybody."""
     async with site.client() as client:
         assert (await client.get("/metrics")).status_code == HTTPStatus.OK
-        assert (await client.get("/metrics", headers={"x-forwarded-for": "10.0.0.1"})).status_code == HTTPStatus.NOT_FOUND
+        assert (
+            await client.get("/metrics", headers={"x-forwarded-for": "10.0.0.1"})
+        ).status_code == HTTPStatus.NOT_FOUND
         assert (await client.get("/healthz")).json() == {"alive": True}
         assert (await client.get("/readyz")).json() == {"ready": True}
 

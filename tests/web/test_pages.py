@@ -41,7 +41,9 @@ async def test_every_page_has_the_same_ways_to_help_and_out(site: Site, name: st
             assert LOGO not in answer.text
             assert "nhsuk-header" not in answer.text
             title = answer.text.partition("<title>")[2].partition("</title>")[0]
-            assert not any(word in title.lower() for word in ("evening", "crisis", "therapy", "mental", "suicid")), title
+            assert not any(word in title.lower() for word in ("evening", "crisis", "therapy", "mental", "suicid")), (
+                title
+            )
 
 
 async def test_joining_by_forms_alone(site: Site) -> None:
@@ -86,7 +88,7 @@ async def test_a_message_is_posted_once_however_often_the_form_is_sent(site: Sit
 
 
 async def test_an_urgent_message_is_answered_at_once_and_truly(site: Site) -> None:
-    """Its author sees their words, that nobody has opened it yet, and the lines; others see that something is checked."""
+    """Its author sees their words, that nobody has opened it, and the lines; others see that something is checked."""
     async with site.client("Bluebell") as client:
         answer = await post(client, f"/rooms/{site.room}", f"/rooms/{site.room}/send", body=URGENT)
     page = read(answer.text)
@@ -101,7 +103,7 @@ async def test_an_urgent_message_is_answered_at_once_and_truly(site: Site) -> No
 
 
 async def test_a_moderator_works_a_case_by_forms(site: Site) -> None:
-    """Open, take, answer privately, publish, close: by forms alone; the member sees who opened it and the private room."""
+    """Open, take, answer, publish, close: by forms alone; the member sees who opened it and the private room."""
     async with site.client("Bluebell") as member, site.client("Sam") as sam:
         await post(member, f"/rooms/{site.room}", f"/rooms/{site.room}/send", body=URGENT)
         queue = await sam.get("/staff/console")
@@ -114,7 +116,9 @@ async def test_a_moderator_works_a_case_by_forms(site: Site) -> None:
         taken = next(f for f in read(case.text).forms if f.fields.get("act") == "claim")
         case = await sam.post(taken.action, data=taken.fields, follow_redirects=True)
         reply = next(f for f in read(case.text).forms if f.fields.get("act") == "reply")
-        case = await sam.post(reply.action, data={**reply.fields, "body": "I am here. Can we talk?"}, follow_redirects=True)
+        case = await sam.post(
+            reply.action, data={**reply.fields, "body": "I am here. Can we talk?"}, follow_redirects=True
+        )
         assert "I am here" in case.text
         mine = read((await member.get("/rooms")).text)
         assert "ek-private" in mine.by_class
@@ -198,7 +202,9 @@ async def test_hostile_text_stays_text(site: Site) -> None:
             assert not any("javascript:" in value for _, given in page.tags for value in given.values())
     assert set(shown) >= {body.strip() for body in CORPUS}
     known = frozenset().union(*elements)
-    assert known.isdisjoint({"img", "svg", "iframe", "object", "embed", "math", "video", "audio", "style", "template", "x"})
+    assert known.isdisjoint(
+        {"img", "svg", "iframe", "object", "embed", "math", "video", "audio", "style", "template", "x"}
+    )
 
 
 async def test_the_api_signs_in_sends_and_lists(site: Site) -> None:

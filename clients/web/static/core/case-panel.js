@@ -78,8 +78,8 @@ export function drawCase(body, page, { me, now, act, result = "" }) {
   if (c.gist) nodes.push(el("p", { text: c.gist }));
   nodes.push(el("p", { class: "ek-result", text: result, attrs: { role: "status" } }));
   const plain = allowed.filter((name) => !ON_MESSAGE.includes(name) && !WITH_FORM.includes(name));
-  nodes.push(el("div", { class: "ek-case-acts" }, plain.map((name) => {
-    const node = button(t(`act.${name}`), name === "claim" || name === "acknowledge" ? "" : "nhsuk-button--secondary", () => act({ act: name }));
+  nodes.push(el("div", { class: "ek-case-acts" }, plain.map((name, index) => {
+    const node = button(t(`act.${name}`), index ? "nhsuk-button--secondary" : "", () => act({ act: name }));
     node.dataset.act = name;
     return node;
   })));
