@@ -206,16 +206,23 @@ async def test_only_stored_facts_are_said(page_of_nothing: Page) -> None:
         page_of_nothing,
         """
         const texts = document.createElement('script'); texts.type = 'application/json'; texts.id = 'texts';
-        texts.textContent = JSON.stringify({ role: { moderator: 'Moderator' }, handling: { sent_to_team: 'Sent. Nobody has opened it yet.',
+        texts.textContent = JSON.stringify({ role: { moderator: 'Moderator' }, handling: { sent_to_team: 'Sent.', not_opened: 'Nobody has opened it yet.', next_called: 'Next called.',
           opened: '{name}, {role}, has opened it.', someone: 'Somebody', closed: 'Done.' } });
         document.body.append(texts);
         const by = { id: 's', name: 'Sam', role: 'moderator' };
         const item = (...states) => ({ kind: 'handling', id: 'c', care: 'urgent', states });
         const say = (...states) => support.handlingLines(item(...states)).map((l) => l.text);
-        return [say({ state: 'sent_to_team', at: 1 }), say({ state: 'sent_to_team', at: 1 }, { state: 'opened', at: 2, by }, { state: 'unheard_of', at: 3 })];
+        return [say({ state: 'sent_to_team', at: 1 }), say({ state: 'sent_to_team', at: 1 }, { state: 'opened', at: 2, by }, { state: 'unheard_of', at: 3 }),
+          say({ state: 'sent_to_team', at: 1 }, { state: 'next_called', at: 2 }),
+          say({ state: 'sent_to_team', at: 1 }, { state: 'opened', at: 2, by }, { state: 'next_called', at: 3 })];
         """,
     )
-    assert lines == [["Sent. Nobody has opened it yet."], ["Sent.", "Sam, moderator, has opened it."]]
+    assert lines == [
+        ["Sent. Nobody has opened it yet."],
+        ["Sent.", "Sam, moderator, has opened it."],
+        ["Sent.", "Next called. Nobody has opened it yet."],
+        ["Sent.", "Sam, moderator, has opened it.", "Next called."],
+    ]
 
 
 async def test_enter_sends_and_shift_enter_does_not(page_of_nothing: Page) -> None:

@@ -8,8 +8,11 @@ import { clock, section, t } from "./texts.js";
 /** @typedef {import("./frames.js").CasePage} CasePage */
 /** @typedef {import("./frames.js").Placed} Placed */
 
-/** Acts on one message of the case; the rest are acts on the case. */
-const ON_MESSAGE = ["release_message", "hold_message", "remove_message"];
+/** Acts on one message of the case, by its state; the rest are acts on the case. */
+const ON_HELD = ["release_message", "remove_message"];
+const ON_SHOWN = ["hold_message", "remove_message"];
+const ON_MESSAGE = [...ON_HELD, ...ON_SHOWN];
+const FIRST = ["claim", "acknowledge", "reopen"];
 const WITH_FORM = ["reply", "close"];
 
 /**
@@ -41,7 +44,7 @@ function field(id, label, field) {
  * @param {Placed[]} items
  * @param {string} me
  * @param {number} now
- * @param {(id: string) => Node[]} acts
+ * @param {(id: string, held: boolean) => Node[]} acts
  */
 function conversation(items, me, now, acts) {
   const list = el("ol", { class: "ek-rows" });
@@ -51,7 +54,7 @@ function conversation(items, me, now, acts) {
     stamp: (m) => JSON.stringify(m),
     fill: (node, m) => {
       const whole = m.view.state === "shown" || m.view.state === "held" ? m.view : null;
-      const extra = whole?.attention ? acts(whole.id) : [];
+      const extra = whole?.attention ? acts(whole.id, whole.state === "held") : [];
       fillMessage(node, m.view, { me, now, extra: extra.length ? [el("div", { class: "ek-row-acts" }, extra)] : [] });
     },
   });
@@ -79,14 +82,14 @@ export function drawCase(body, page, { me, now, act, result = "" }) {
   nodes.push(el("p", { class: "ek-result", text: result, attrs: { role: "status" } }));
   const plain = allowed.filter((name) => !ON_MESSAGE.includes(name) && !WITH_FORM.includes(name));
   nodes.push(el("div", { class: "ek-case-acts" }, plain.map((name, index) => {
-    const node = button(t(`act.${name}`), index ? "nhsuk-button--secondary" : "", () => act({ act: name }));
+    const node = button(t(`act.${name}`), index || !FIRST.includes(name) ? "nhsuk-button--secondary" : "", () => act({ act: name }));
     node.dataset.act = name;
     return node;
   })));
   if (page.report) nodes.push(el("h3", { class: "nhsuk-heading-s", text: "What the report says" }), el("p", { class: "ek-panel ek-row__body", text: page.report }));
   nodes.push(el("h3", { class: "nhsuk-heading-s", text: "Conversation" }));
-  nodes.push(conversation(page.items, me, now, (id) =>
-    ON_MESSAGE.filter((name) => allowed.includes(name)).map((name) =>
+  nodes.push(conversation(page.items, me, now, (id, held) =>
+    (held ? ON_HELD : ON_SHOWN).filter((name) => allowed.includes(name)).map((name) =>
       button(t(`act.${name}`), "nhsuk-button--secondary ek-small", () => act({ act: name, message: id })))));
   if (page.private?.length) {
     nodes.push(el("h3", { class: "nhsuk-heading-s", text: "Private messages" }), conversation(page.private, me, now, () => []));
