@@ -175,19 +175,22 @@ def handling(items: Iterable[Placed], texts: Texts) -> tuple[Handling, ...]:
     return tuple(h for h in drawn if h.states)[:2]
 
 
+# After these it is worth saying that nobody has opened it, as long as no named person stands in the list.
+_UNSEEN = ("sent_to_team", "next_called")
+
+
 def _states(item: HandlingItem, texts: Texts) -> tuple[StateLine, ...]:
-    went_on = any(s.state != "sent_to_team" for s in item.states)
+    seen = any(state.by is not None for state in item.states)
+    known = [state for state in item.states if texts.maybe(f"handling.{state.state}") is not None]
     lines = []
-    for state in item.states:
-        text = texts.maybe(f"handling.{state.state}")
-        if text is None:
-            continue
-        if state.state == "sent_to_team" and went_on:
-            text = text.partition(".")[0] + "."
+    for state in known:
         name = state.by.name if state.by else texts("handling.someone")
         role = f", {texts('role.' + state.by.role).lower()}," if state.by else ""
+        text = texts(f"handling.{state.state}").replace(", {role},", role).replace("{name}", name)
+        if state is known[-1] and not seen and state.state in _UNSEEN:
+            text = f"{text} {texts('handling.not_opened')}"
         at = moment(state.at)
-        lines.append(StateLine(at.clock, at.iso, text.replace(", {role},", role).replace("{name}", name)))
+        lines.append(StateLine(at.clock, at.iso, text))
     return tuple(lines)
 
 

@@ -67,8 +67,9 @@ class Site:
 @pytest.fixture
 async def services(tmp_path: Path) -> AsyncIterator[Services]:
     """One database is enough here: what differs between the two is below the actions."""
-    url = f"sqlite:///{tmp_path / 'evenkeel.db'}"
-    await harness.prepare(url)
+    path = tmp_path / "evenkeel.db"
+    harness.copy_sqlite_template(path)
+    url = f"sqlite:///{path}"
     async with harness.open_services(url) as running:
         yield running
 
@@ -112,14 +113,23 @@ async def site(services: Services, built: Path, listener: socket.socket) -> Site
     return made
 
 
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.answering = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.answering.set()
+
+
 @pytest.fixture
 async def served(site: Site, listener: socket.socket) -> AsyncIterator[Site]:
     """The same site, answering on its port."""
-    server = uvicorn.Server(uvicorn.Config(site.app, log_level="error", lifespan="off", ws="none"))
+    server = _Server(uvicorn.Config(site.app, log_level="error", lifespan="off", ws="none"))
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(server.serve(sockets=[listener]))
-        while not server.started and not running.done():
-            await asyncio.sleep(0)
+        tasks.create_task(server.serve(sockets=[listener]))
+        await server.answering.wait()
         try:
             yield site
         finally:

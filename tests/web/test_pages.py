@@ -88,7 +88,7 @@ async def test_a_message_is_posted_once_however_often_the_form_is_sent(site: Sit
 
 
 async def test_an_urgent_message_is_answered_at_once_and_truly(site: Site) -> None:
-    """Its author sees their words, that nobody has opened it yet, and the lines; others see that something is checked."""
+    """Its author sees their words, that nobody has opened it, and the lines; others see that something is checked."""
     async with site.client("Bluebell") as client:
         answer = await post(client, f"/rooms/{site.room}", f"/rooms/{site.room}/send", body=URGENT)
     page = read(answer.text)
@@ -103,7 +103,7 @@ async def test_an_urgent_message_is_answered_at_once_and_truly(site: Site) -> No
 
 
 async def test_a_moderator_works_a_case_by_forms(site: Site) -> None:
-    """Open, take, answer privately, publish, close: by forms alone; the member sees who opened it and the private room."""
+    """Open, take, answer, publish, close: by forms alone; the member sees who opened it and the private room."""
     async with site.client("Bluebell") as member, site.client("Sam") as sam:
         await post(member, f"/rooms/{site.room}", f"/rooms/{site.room}/send", body=URGENT)
         queue = await sam.get("/staff/console")

@@ -1,4 +1,4 @@
-"""Every screen in a real browser, wide and narrow: reachable by everybody, no wider than the window, asking no other host."""
+"""Every screen in a real browser, wide and narrow: open to everybody, as wide as the window, asking no other host."""
 
 from __future__ import annotations
 

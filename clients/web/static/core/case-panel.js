@@ -8,8 +8,11 @@ import { clock, section, t } from "./texts.js";
 /** @typedef {import("./frames.js").CasePage} CasePage */
 /** @typedef {import("./frames.js").Placed} Placed */
 
-/** Acts on one message of the case; the rest are acts on the case. */
-const ON_MESSAGE = ["release_message", "hold_message", "remove_message"];
+/** Acts on one message of the case, by its state; the rest are acts on the case. */
+const ON_HELD = ["release_message", "remove_message"];
+const ON_SHOWN = ["hold_message", "remove_message"];
+const ON_MESSAGE = [...ON_HELD, ...ON_SHOWN];
+const FIRST = ["claim", "acknowledge", "reopen"];
 const WITH_FORM = ["reply", "close"];
 
 /**
@@ -41,7 +44,7 @@ function field(id, label, field) {
  * @param {Placed[]} items
  * @param {string} me
  * @param {number} now
- * @param {(id: string) => Node[]} acts
+ * @param {(id: string, held: boolean) => Node[]} acts
  */
 function conversation(items, me, now, acts) {
   const list = el("ol", { class: "ek-rows" });
@@ -51,7 +54,7 @@ function conversation(items, me, now, acts) {
     stamp: (m) => JSON.stringify(m),
     fill: (node, m) => {
       const whole = m.view.state === "shown" || m.view.state === "held" ? m.view : null;
-      const extra = whole?.attention ? acts(whole.id) : [];
+      const extra = whole?.attention ? acts(whole.id, whole.state === "held") : [];
       fillMessage(node, m.view, { me, now, extra: extra.length ? [el("div", { class: "ek-row-acts" }, extra)] : [] });
     },
   });
@@ -59,51 +62,75 @@ function conversation(items, me, now, acts) {
 }
 
 /**
- * Draw the case into `body`. What was typed into the reply or the note before stays.
+ * Draw the case into `body`. The forms are left alone while what may be done with them stays the same, so that nobody
+ * who is typing loses a letter, the focus, or (with single keys on) has a letter taken for a command.
  * @param {HTMLElement} body
  * @param {CasePage} page
  * @param {{me: string, now: number, act: (asked: Asked) => void, result?: string}} how
  */
 export function drawCase(body, page, { me, now, act, result = "" }) {
-  const typed = Object.fromEntries(
-    Array.from(body.querySelectorAll("textarea, select"), (f) => [f.id, /** @type {HTMLTextAreaElement} */ (f).value]),
+  const { case: c, allowed } = page;
+  const forms = WITH_FORM.filter((name) => allowed.includes(name));
+  let [top, middle, bottom] = Array.from(body.children);
+  if (body.dataset.case !== c.id || !bottom) {
+    body.dataset.case = c.id;
+    [top, middle, bottom] = [el("div"), el("div"), el("div")];
+    body.replaceChildren(top, middle, bottom);
+  }
+  top.replaceChildren(...facts(page, me, now, act, result));
+  if (middle.getAttribute("data-forms") !== forms.join(" ")) {
+    middle.setAttribute("data-forms", forms.join(" "));
+    middle.replaceChildren(...forms.map((name) => (name === "reply" ? replyForm(act) : closeForm(act))));
+  }
+  bottom.replaceChildren(
+    el("h3", { class: "nhsuk-heading-s", text: "What has happened" }),
+    el("ol", { class: "ek-history" }, page.history.map((h) =>
+      el("li", {}, [
+        el("time", { text: clock(h.at, now), attrs: { datetime: new Date(h.at).toISOString() } }),
+        document.createTextNode(` ${t(`fact.${h.what}`)}${h.by ? `, ${h.by.name}` : ""}${h.detail ? `: ${factDetail(h)}` : ""}`),
+      ]))),
   );
+}
+
+/**
+ * Everything above the forms.
+ * @param {CasePage} page
+ * @param {string} me
+ * @param {number} now
+ * @param {(asked: Asked) => void} act
+ * @param {string} result
+ * @returns {Node[]}
+ */
+function facts(page, me, now, act, result) {
   const { case: c, allowed } = page;
   const owner = c.owner ? t("console.owner", { name: c.owner.name }) : t("console.nobody");
-  const facts = el("p", {}, [
+  /** @type {Node[]} */
+  const nodes = [el("p", {}, [
     levelTag(c.level),
     document.createTextNode(` ${t(`state.${c.state}`)} · ${owner} · ${c.room_name ?? ""} ${clock(c.opened_at, now)}`),
-  ]);
-  const nodes = [facts];
+  ])];
   if (c.gist) nodes.push(el("p", { text: c.gist }));
   nodes.push(el("p", { class: "ek-result", text: result, attrs: { role: "status" } }));
   const plain = allowed.filter((name) => !ON_MESSAGE.includes(name) && !WITH_FORM.includes(name));
-  nodes.push(el("div", { class: "ek-case-acts" }, plain.map((name) => {
-    const node = button(t(`act.${name}`), name === "claim" || name === "acknowledge" ? "" : "nhsuk-button--secondary", () => act({ act: name }));
+  nodes.push(el("div", { class: "ek-case-acts" }, plain.map((name, index) => {
+    const look = index || !FIRST.includes(name) ? "nhsuk-button--secondary" : "";
+    const node = button(t(`act.${name}`), look, () => act({ act: name }));
     node.dataset.act = name;
     return node;
   })));
-  if (page.report) nodes.push(el("h3", { class: "nhsuk-heading-s", text: "What the report says" }), el("p", { class: "ek-panel ek-row__body", text: page.report }));
+  if (page.report) {
+    nodes.push(el("h3", { class: "nhsuk-heading-s", text: "What the report says" }));
+    nodes.push(el("p", { class: "ek-panel ek-row__body", text: page.report }));
+  }
   nodes.push(el("h3", { class: "nhsuk-heading-s", text: "Conversation" }));
-  nodes.push(conversation(page.items, me, now, (id) =>
-    ON_MESSAGE.filter((name) => allowed.includes(name)).map((name) =>
+  nodes.push(conversation(page.items, me, now, (id, held) =>
+    (held ? ON_HELD : ON_SHOWN).filter((name) => allowed.includes(name)).map((name) =>
       button(t(`act.${name}`), "nhsuk-button--secondary ek-small", () => act({ act: name, message: id })))));
   if (page.private?.length) {
-    nodes.push(el("h3", { class: "nhsuk-heading-s", text: "Private messages" }), conversation(page.private, me, now, () => []));
+    nodes.push(el("h3", { class: "nhsuk-heading-s", text: "Private messages" }));
+    nodes.push(conversation(page.private, me, now, () => []));
   }
-  if (allowed.includes("reply")) nodes.push(replyForm(act));
-  if (allowed.includes("close")) nodes.push(closeForm(act));
-  nodes.push(el("h3", { class: "nhsuk-heading-s", text: "What has happened" }));
-  nodes.push(el("ol", { class: "ek-history" }, page.history.map((h) =>
-    el("li", {}, [
-      el("time", { text: clock(h.at, now), attrs: { datetime: new Date(h.at).toISOString() } }),
-      document.createTextNode(` ${t(`fact.${h.what}`)}${h.by ? `, ${h.by.name}` : ""}${h.detail ? `: ${factDetail(h)}` : ""}`),
-    ]))));
-  body.replaceChildren(...nodes);
-  for (const [id, value] of Object.entries(typed)) {
-    const again = body.querySelector(`#${CSS.escape(id)}`);
-    if (value && (again instanceof HTMLTextAreaElement || again instanceof HTMLSelectElement)) again.value = value;
-  }
+  return nodes;
 }
 
 /** Where the detail of a line is a code, the section of the catalogue that knows it. @type {Record<string, string>} */

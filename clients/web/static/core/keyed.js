@@ -21,6 +21,8 @@ export function el(tag, with_ = {}, children = []) {
   return node;
 }
 
+const CONTROLS = "a, button, input, select, textarea";
+
 /** @type {WeakMap<Element, string>} */
 const stamps = new WeakMap();
 
@@ -41,6 +43,7 @@ export function patch(list, rows, how) {
     if (child instanceof HTMLElement && key !== null && !present.has(key)) present.set(key, child);
     else child.remove();
   }
+  const focus = rememberFocus(list);
   const added = [];
   /** @type {ChildNode | null} */
   let cursor = list.firstElementChild;
@@ -62,5 +65,24 @@ export function patch(list, rows, how) {
     else list.insertBefore(node, cursor);
   }
   for (const left of present.values()) left.remove();
+  focus?.();
   return { added };
+}
+
+/**
+ * A row that is moved or drawn again loses the focus within it: give it back, to the same control or to the one that
+ * took its place.
+ * @param {Element} list
+ * @returns {(() => void) | null}
+ */
+function rememberFocus(list) {
+  const focused = document.activeElement;
+  const row = focused?.closest("[data-key]");
+  if (!(focused instanceof HTMLElement) || !row || !list.contains(row)) return null;
+  const nth = Array.from(row.querySelectorAll(CONTROLS)).indexOf(focused);
+  return () => {
+    if (document.activeElement === focused || !row.isConnected) return;
+    const again = focused.isConnected ? focused : row.querySelectorAll(CONTROLS)[nth];
+    if (again instanceof HTMLElement) again.focus({ preventScroll: true });
+  };
 }

@@ -76,7 +76,10 @@ export function fillMessage(node, view, { me, now, link = null, extra = [] }) {
     who,
     el("p", { class: "ek-row__body" }, marked(view.body, view.attention)),
   );
-  if (view.state === "held") node.append(el("p", { class: "ek-row__state", text: `${t("send.checking")} ${heldReason(view.reason)}` }));
+  if (view.state === "held") {
+    const text = mine ? `${t("send.checking")} ${heldReason(view.reason)}` : t("view.held_staff");
+    node.append(el("p", { class: "ek-row__state", text }));
+  }
   if (findings.length) {
     const why = findings.map((f) =>
       el("li", {}, [levelTag(f.level), document.createTextNode(` ${f.category ? `${t(`category.${f.category}`)}: ` : ""}${f.reason}`)]));

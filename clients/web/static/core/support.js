@@ -12,6 +12,9 @@ export function crisisShort() {
   return el("div", { class: "ek-crisis-short" }, [el("p", { text: t("help.beside") }), el("ul", {}, lines)]);
 }
 
+/** States after which it is worth saying that nobody has opened it, as long as no named person stands in the list. */
+const UNSEEN = ["sent_to_team", "next_called"];
+
 /**
  * One line per stored fact; a state that this page does not know is passed over, never guessed.
  * @param {HandlingItem} item
@@ -20,14 +23,15 @@ export function crisisShort() {
 export function handlingLines(item) {
   const lines = [];
   const states = item.states ?? [];
-  const opened = states.some((s) => s.state !== "sent_to_team");
+  const seen = states.some((s) => s.by);
   for (const { state, at, by } of states) {
     let text = maybe(`handling.${state}`);
     if (text === undefined) continue;
-    if (state === "sent_to_team" && opened) text = text.slice(0, text.indexOf(".") + 1);
     text = text.replace("{name}", by?.name ?? t("handling.someone")).replace(", {role},", by?.role ? `, ${t(`role.${by.role}`).toLowerCase()},` : "");
-    lines.push({ at, text });
+    lines.push({ at, state, text });
   }
+  const last = lines.at(-1);
+  if (last && !seen && UNSEEN.includes(last.state)) last.text = `${last.text} ${t("handling.not_opened")}`;
   return lines;
 }
 

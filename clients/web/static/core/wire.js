@@ -63,6 +63,7 @@ const CLOSES = new Map([
   [4002, { again: true, floor: 0 }],
   [4003, { again: true, floor: 0 }],
   [4401, { again: false, floor: 0, signIn: true }],
+  [4403, { again: false, floor: 0 }],
   [4408, { again: true, floor: 1_000 }],
   [4429, { again: true, floor: 30_000 }],
 ]);

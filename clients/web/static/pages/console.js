@@ -110,7 +110,6 @@ async function openCase(id, focus, result = "") {
   try {
     const page = /** @type {CasePage} */ (await wire.send({ t: "open_case", case: id }));
     if (opening !== id) return;
-    if (open?.case.id !== id) body.replaceChildren();
     open = page;
     part("case-heading").textContent = page.case.subject.name;
     drawCase(body, page, { me, now: wire.now(), act: (asked) => void act(asked), result });
@@ -137,7 +136,11 @@ async function act(asked) {
     await wire.send({
       t: "act", case: id, version, act: asked.act, message: asked.message ?? null, outcome: asked.outcome ?? null, body: asked.body ?? "",
     });
-    for (const field of body.querySelectorAll("textarea")) field.value = "";
+    if (asked.act === "reply" || asked.act === "close") {
+      for (const field of body.querySelectorAll(asked.act === "reply" ? "#case-reply" : "#case-note")) {
+        if (field instanceof HTMLTextAreaElement) field.value = "";
+      }
+    }
     await openCase(id, false, t("console.done"));
   } catch (why) {
     const conflict = why instanceof Refusal && (why.code === "case_changed" || why.code === "conflict");

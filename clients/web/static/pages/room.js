@@ -97,13 +97,14 @@ function post(message) {
   keep();
   draw(false);
   toEnd();
+  const before = current().length > 0;
   wire.send({ t: "send", client_id: message.client_id, feed, body: message.body, reply_to: null }).then(
     (reply) => {
       const ack = /** @type {Ack} */ (reply);
       room = store.ackPending(room, ack);
       keep();
       draw(false);
-      care(ack);
+      care(ack, before);
     },
     (why) => {
       room = store.failPending(room, message.client_id, why instanceof Refusal ? why.message : "");
@@ -127,13 +128,15 @@ function keep() {
 }
 
 /**
- * Help at once, from the server's own word on the message, before any event arrives.
+ * Help at once, from the server's own word on the message; the event that tells more may come before or after it.
  * @param {Ack} ack
+ * @param {boolean} before whether the team had something urgent from this person already
  */
-function care(ack) {
+function care(ack, before) {
   if (ack.state === "held") announcer.alert(t("send.checking"));
   if (!ack.care || ack.care === "none") return;
   const known = ack.care === "urgent" && current().length > 0;
+  if (known && !before) return;
   const text = t(known ? "care.added" : `care.${ack.care}`);
   const panel = part("care");
   panel.dataset.care = ack.care;

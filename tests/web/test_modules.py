@@ -1,0 +1,380 @@
+"""The browser's modules by their promises, run in a real browser: the reducer, the list, the composer, the wire."""
+
+# The scripts for the browser keep one thought on a line.
+# ruff: noqa: E501
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.async_api import Page
+
+from server.protocol.codes import CLOSES, close_advice
+from tests.web.corpus import CORPUS
+
+LOAD = """
+window.load = async () => {
+  const base = document.querySelector('script[src*="/pages/every.js"]').src.replace('/pages/every.js', '');
+  const names = ['store', 'keyed', 'composer', 'wire', 'support', 'message-row', 'announcer'];
+  const all = await Promise.all(names.map((name) => import(`${base}/core/${name}.js`)));
+  return Object.fromEntries(names.map((name, i) => [name.replaceAll('-', '_'), all[i]]));
+};
+window.shown = (of, name, body, more = {}) => ({ kind: 'message', of, change: 'new',
+  view: { state: 'shown', id: `M${of}`, author: { id: name, name }, body, at: of, ...more } });
+window.event = (seq, item) => ({ t: 'event', feed: 'room:R', epoch: 1, seq, item });
+window.joined = (seq, items, more = {}) => ({ t: 'joined', feed: 'room:R', epoch: 1, seq, recovered: false, items, ...more });
+"""
+
+
+async def run(page: Page, body: str, given: object = None) -> Any:
+    """Run statements with the modules in scope, and return what they return."""
+    await page.evaluate(LOAD)
+    return await page.evaluate(
+        "async (given) => { const m = await load(); const { store, keyed, composer, wire, support } = m; "
+        + body
+        + " }",
+        given,
+    )
+
+
+async def test_an_event_applied_twice_changes_nothing(page_of_nothing: Page) -> None:
+    """Every event, replayed in full after itself, leaves the state as it was."""
+    same = await run(
+        page_of_nothing,
+        """
+        let s = store.applyJoined(store.emptyRoom('room:R'), joined(1, [{ seq: 1, item: shown(1, 'ann', 'a') }]));
+        const events = [event(2, { kind: 'message', of: 2, change: 'new', view: { state: 'withheld' } }),
+          event(3, shown(3, 'bob', 'b')), event(4, { ...shown(2, 'ann', 'now free'), change: 'release' }),
+          event(5, { kind: 'message', of: 1, change: 'remove', view: { state: 'removed', by: 'author' } }),
+          event(6, { kind: 'from_the_future', anything: 1 })];
+        for (const e of events) s = store.applyEvent(s, e, 'me');
+        const once = JSON.stringify(s);
+        for (const e of events) s = store.applyEvent(s, e, 'me');
+        return [once === JSON.stringify(s), s.seq, Object.keys(s.views).length];
+        """,
+    )
+    assert same == [True, 6, 3]
+
+
+async def test_snapshot_and_events_equal_a_fresh_snapshot(page_of_nothing: Page) -> None:
+    """From every earlier position, catching up by events gives the same rows as a snapshot taken now."""
+    same = await run(
+        page_of_nothing,
+        """
+        const log = [shown(1, 'ann', 'a'), { kind: 'message', of: 2, change: 'new', view: { state: 'withheld' } },
+          shown(3, 'bob', 'b'), { ...shown(2, 'ann', 'free'), change: 'release' },
+          { ...shown(3, 'bob', 'b2', { edited: true }), change: 'edit' },
+          { kind: 'message', of: 1, change: 'remove', view: { state: 'removed', by: 'moderator' } }];
+        const snapshot = (n) => {
+          const at = new Map();
+          for (const item of log.slice(0, n)) at.set(item.of, item);
+          return joined(n, [...at].sort((a, b) => a[0] - b[0]).map(([seq, item]) => ({ seq, item: { ...item, change: 'new' } })));
+        };
+        const draw = (s) => JSON.stringify(store.rows(s, 'me').map((r) => [r.key, r.view]));
+        const fresh = draw(store.applyJoined(store.emptyRoom('room:R'), snapshot(log.length)));
+        const out = [];
+        for (let n = 0; n <= log.length; n += 1) {
+          let s = store.applyJoined(store.emptyRoom('room:R'), snapshot(n));
+          log.slice(n).forEach((item, i) => { s = store.applyEvent(s, event(n + i + 1, item), 'me'); });
+          out.push(draw(s) === fresh);
+        }
+        return out;
+        """,
+    )
+    assert same == [True] * 7
+
+
+@pytest.mark.parametrize("first", ["ack", "event"])
+async def test_one_s_own_message_is_one_row_from_first_to_last(page_of_nothing: Page, first: str) -> None:
+    """Whichever comes first, acknowledgement or event, there is one row with one key, and its state is the server's."""
+    seen = await run(
+        page_of_nothing,
+        """
+        const states = [];
+        const look = (s) => states.push(store.rows(s, 'me').map((r) => [r.key, r.kind === 'pending' ? r.pending.state : r.view.state]));
+        let s = store.applyJoined(store.emptyRoom('room:R'), joined(0, []));
+        s = store.addPending(s, { client_id: 'c-1', body: 'x', at: 1 }); look(s);
+        const ack = (s) => store.ackPending(s, { t: 'ack', re: 'c-1', feed: 'room:R', epoch: 1, seq: 1, message: 'M1', at: 2, state: 'held' });
+        const held = { kind: 'message', of: 1, change: 'new', view: { state: 'held', id: 'M1', author: { id: 'me', name: 'Me' }, body: 'x', at: 2, reason: 'safety', client_id: 'c-1' } };
+        const steps = [ack, (s) => store.applyEvent(s, event(1, held), 'me')];
+        if (given === 'event') steps.reverse();
+        for (const step of steps) { s = step(s); look(s); }
+        return states;
+        """,
+        first,
+    )
+    assert [[key for key, _ in rows] for rows in seen] == [["c:c-1"]] * 3
+    assert [rows[0][1] for rows in seen] == ["sending", "held", "held"]
+
+
+async def test_the_divider_stands_before_the_first_unread_of_others(page_of_nothing: Page) -> None:
+    """One divider, after what was read; one's own and withheld messages are not counted."""
+    seen = await run(
+        page_of_nothing,
+        """
+        const items = [shown(1, 'ann', 'a'), shown(2, 'me', 'mine'), { kind: 'message', of: 3, change: 'new', view: { state: 'withheld' } },
+          shown(4, 'bob', 'b'), shown(5, 'ann', 'c')].map((item) => ({ seq: item.of, item }));
+        let s = store.applyJoined(store.emptyRoom('room:R'), joined(5, items, { read: 1 }));
+        const before = [store.rows(s, 'me').map((r) => r.key), store.unread(s, 'me')];
+        s = store.applyEvent(s, event(6, { ...shown(3, 'cat', 'late'), change: 'release' }), 'me');
+        return [before, store.unread(s, 'me')];
+        """,
+    )
+    assert seen == [[["m:1", "m:2", "m:3", "divider", "m:4", "m:5"], 2], 3]
+
+
+async def test_losing_access_empties_the_room(page_of_nothing: Page) -> None:
+    """After one's own access ends nothing of the room stays; somebody else's changes nothing."""
+    seen = await run(
+        page_of_nothing,
+        """
+        let s = store.applyJoined(store.emptyRoom('room:R'), joined(1, [{ seq: 1, item: shown(1, 'ann', 'a') }]));
+        s = store.applyEvent(s, event(2, { kind: 'access', account: 'bob' }), 'me');
+        const kept = Object.keys(s.views).length;
+        s = store.applyEvent(s, event(3, { kind: 'access', account: 'me' }), 'me');
+        return [kept, Object.keys(s.views).length, s.gone];
+        """,
+    )
+    assert seen == [1, 0, True]
+
+
+async def test_the_queue_is_urgent_first_then_oldest_and_never_goes_back(page_of_nothing: Page) -> None:
+    """Cases stand by level and age; an older version of a case never replaces a newer one, and a closed one goes."""
+    seen = await run(
+        page_of_nothing,
+        """
+        const item = (id, level, raised_at, version = 1, state = 'open') =>
+          ({ kind: 'case', id, level, raised_at, version, state, subject: { id: 'x', name: 'X' }, opened_at: 1, side: 'community', origin: 'message' });
+        const on = (s, seq, item) => store.itemsEvent(s, { t: 'event', feed: 'staff:moderation', epoch: 1, seq, item });
+        let s = store.itemsJoined(store.emptyItems(), { t: 'joined', feed: 'staff:moderation', epoch: 1, seq: 0, recovered: false,
+          items: [item('a', 1, 10), item('b', 3, 30), item('c', 3, 20)].map((i) => ({ seq: 0, item: i })) });
+        const first = store.queue(s).map((c) => c.id);
+        s = on(s, 1, item('a', 2, 10, 5)); s = on(s, 2, item('a', 1, 10, 4)); s = on(s, 3, item('c', 3, 20, 2, 'closed'));
+        return [first, store.queue(s).map((c) => [c.id, c.version])];
+        """,
+    )
+    assert seen == [["c", "b", "a"], [["b", 1], ["a", 5]]]
+
+
+async def test_rows_are_kept_while_their_key_stays(page_of_nothing: Page) -> None:
+    """Patching moves and fills; the element that had the focus is the same element afterwards."""
+    seen = await run(
+        page_of_nothing,
+        """
+        const list = document.createElement('ol'); document.body.append(list);
+        const how = { key: (r) => r.k, stamp: (r) => r.t, fill: (n, r) => n.replaceChildren(keyed.el('a', { text: r.t, attrs: { href: '#' } })) };
+        keyed.patch(list, [{ k: '1', t: 'a' }, { k: '2', t: 'b' }], how);
+        const second = list.children[1]; second.firstChild.focus();
+        const { added } = keyed.patch(list, [{ k: '0', t: 'z' }, { k: '1', t: 'A' }, { k: '2', t: 'b' }, { k: '3', t: 'c' }], how);
+        keyed.patch(list, [{ k: '2', t: 'b' }, { k: '0', t: 'z' }], how);
+        const moved = document.activeElement === second.firstChild;
+        keyed.patch(list, [{ k: '0', t: 'z' }, { k: '2', t: 'B' }], how);
+        return [added, list.children[1] === second, moved, document.activeElement === second.firstChild, list.textContent];
+        """,
+    )
+    assert seen == [["0", "3"], True, True, True, "zB"]
+
+
+async def test_hostile_text_makes_no_element(page_of_nothing: Page) -> None:
+    """Every string of the corpus, as body, name and finding, is drawn as that text and runs nothing."""
+    seen = await run(
+        page_of_nothing,
+        """
+        const list = document.createElement('ol'); document.body.append(list);
+        const out = [];
+        for (const text of given) {
+          const node = document.createElement('li'); list.append(node);
+          const attention = { level: 3, findings: [{ category: text, level: 3, start: 1, end: 3, reason: text }] };
+          m.message_row.fillMessage(node, { state: 'held', id: text, author: { id: 'x', name: text }, body: text, at: 1, reason: text, attention },
+            { me: 'me', now: 2, link: (id) => `/rooms/R/messages/${encodeURIComponent(id)}` });
+          const strange = node.querySelectorAll('*:not(p):not(span):not(time):not(ul):not(li):not(a):not(mark)').length;
+          const events = [...node.querySelectorAll('*')].some((e) => e.getAttributeNames().some((n) => n.startsWith('on')));
+          out.push(node.querySelector('.ek-row__body').textContent === text && node.querySelector('.ek-row__name').textContent === text && !strange && !events);
+        }
+        await new Promise((done) => requestAnimationFrame(done));
+        return [out.every(Boolean), out.length, window.__ran === undefined];
+        """,
+        list(CORPUS),
+    )
+    assert seen == [True, len(CORPUS), True]
+
+
+async def test_only_stored_facts_are_said(page_of_nothing: Page) -> None:
+    """States are told with name and role, in order; one that this build does not know is passed over."""
+    lines = await run(
+        page_of_nothing,
+        """
+        const texts = document.createElement('script'); texts.type = 'application/json'; texts.id = 'texts';
+        texts.textContent = JSON.stringify({ role: { moderator: 'Moderator' }, handling: { sent_to_team: 'Sent.', not_opened: 'Nobody has opened it yet.', next_called: 'Next called.',
+          opened: '{name}, {role}, has opened it.', someone: 'Somebody', closed: 'Done.' } });
+        document.body.append(texts);
+        const by = { id: 's', name: 'Sam', role: 'moderator' };
+        const item = (...states) => ({ kind: 'handling', id: 'c', care: 'urgent', states });
+        const say = (...states) => support.handlingLines(item(...states)).map((l) => l.text);
+        return [say({ state: 'sent_to_team', at: 1 }), say({ state: 'sent_to_team', at: 1 }, { state: 'opened', at: 2, by }, { state: 'unheard_of', at: 3 }),
+          say({ state: 'sent_to_team', at: 1 }, { state: 'next_called', at: 2 }),
+          say({ state: 'sent_to_team', at: 1 }, { state: 'opened', at: 2, by }, { state: 'next_called', at: 3 })];
+        """,
+    )
+    assert lines == [
+        ["Sent. Nobody has opened it yet."],
+        ["Sent.", "Sam, moderator, has opened it."],
+        ["Sent.", "Next called. Nobody has opened it yet."],
+        ["Sent.", "Sam, moderator, has opened it.", "Next called."],
+    ]
+
+
+async def test_enter_sends_and_shift_enter_does_not(page_of_nothing: Page) -> None:
+    """Enter sends what was written and empties box and draft; Shift+Enter writes a line; characters are code points."""
+    await run(
+        page_of_nothing,
+        """
+        document.body.replaceChildren();
+        const form = document.createElement('form'), box = document.createElement('textarea'), count = document.createElement('p');
+        form.append(box, count); document.body.append(form); window.sent = [];
+        composer.composer({ feed: 'room:R', form, box, count, limit: () => 12, onSend: (t) => sent.push(t) });
+        box.focus();
+        """,
+    )
+    page = page_of_nothing
+    await page.keyboard.type("one")
+    await page.keyboard.press("Shift+Enter")
+    await page.keyboard.type("two")
+    assert await page.evaluate("sessionStorage.getItem('evenkeel.draft.room:R')") == "one\ntwo"
+    await page.keyboard.press("Enter")
+    assert await page.evaluate("[sent, document.querySelector('textarea').value, sessionStorage.length]") == [
+        ["one\ntwo"],
+        "",
+        0,
+    ]
+    await page.keyboard.type("\U0001f331" * 13)
+    await page.keyboard.press("Enter")
+    assert await page.evaluate("sent.length") == 1
+    await page.keyboard.press("Backspace")
+    await page.keyboard.press("Enter")
+    assert await page.evaluate("sent.length") == 2
+
+
+async def test_close_codes_say_whether_to_come_back(page_of_nothing: Page) -> None:
+    """The browser's table is the contract's: for every close code the same answer, also for one that neither knows."""
+    codes = [*(int(code) for code in CLOSES), 1014, 4100, 4490, 4500]
+    seen = await run(page_of_nothing, "return given.map((c) => wire.advice(c));", codes)
+    for code, told in zip(codes, seen, strict=True):
+        advice = close_advice(code)
+        assert (told["again"], told["floor"], told.get("signIn", False)) == (
+            advice.reconnect,
+            advice.min_delay_ms,
+            advice.sign_in,
+        ), code
+
+
+async def test_waiting_grows_with_each_failure_and_is_never_the_same_for_all(page_of_nothing: Page) -> None:
+    """Full jitter: from nothing to a ceiling that doubles and stops at twenty seconds."""
+    seen = await run(
+        page_of_nothing, "return [0, 1, 5, 6, 50].map((n) => [wire.delayFor(n, 0), wire.delayFor(n, 0.999)]);"
+    )
+    assert [low for low, _ in seen] == [0] * 5
+    assert [high for _, high in seen] == [399, 799, 12787, 19980, 19980]
+
+
+SERVER = """
+window.server = () => {
+  const made = { sockets: [], said: [] };
+  window.WebSocket = class {
+    static OPEN = 1;
+    constructor(url, protocols) {
+      this.readyState = 0; this.protocol = 'evenkeel.v1.json'; this.offered = protocols; made.sockets.push(this);
+      setTimeout(() => { this.readyState = 1; this.onopen?.(); }, 0);
+    }
+    send(text) { const f = JSON.parse(text); made.said.push(f); made.answer?.(f, (r) => this.onmessage?.({ data: JSON.stringify(r) })); }
+    close(code = 1000) { this.drop(code); }
+    drop(code) { if (this.readyState === 3) return; this.readyState = 3; this.onclose?.({ code }); }
+  };
+  made.welcome = (f) => ({ t: 'welcome', re: f.client_id, server: 's', minor: 0, you: { id: 'me', name: 'Me' }, features: [], now: Date.now(),
+    limits: { frame_bytes: 1, body_chars: 4000, feeds: 64, page: 50, beat_ms: 15000 } });
+  made.until = async (test) => { while (!test()) await new Promise((done) => setTimeout(done, 5)); };
+  return made;
+};
+"""
+
+
+async def test_a_gap_is_read_from_the_log_before_anything_further_is_shown(page_of_nothing: Page) -> None:
+    """After a missing event the wire joins again from where it stands, and hands on each event once and in order."""
+    await page_of_nothing.evaluate(SERVER)
+    seen = await run(
+        page_of_nothing,
+        """
+        const s = server(), got = [];
+        s.answer = (f, reply) => {
+          if (f.t === 'hello') reply(s.welcome(f));
+          if (f.t !== 'join') return;
+          if (!f.after) {
+            reply({ ...joined(1, []), re: f.client_id });
+            for (const n of [2, 2, 4, 5]) reply(event(n, shown(n, 'a', 'x')));
+          } else {
+            reply({ ...joined(5, [], { recovered: true }), re: f.client_id });
+            for (const n of [3, 4, 5]) reply(event(n, shown(n, 'a', 'x')));
+          }
+        };
+        const w = new wire.Wire({ url: 'ws://x', ticket: async () => 'T', client: 'test', onEvent: (e) => got.push(e.seq) });
+        w.join('room:R'); w.start();
+        await s.until(() => got.length >= 4);
+        const joins = s.said.filter((f) => f.t === 'join').map((f) => f.after);
+        w.stop();
+        return [got, joins, s.said[0].ticket];
+        """,
+    )
+    assert seen == [[2, 3, 4, 5], [None, {"epoch": 1, "seq": 2}], "T"]
+
+
+async def test_what_was_not_answered_is_sent_again_with_the_same_id(page_of_nothing: Page) -> None:
+    """A connection lost before the answer: resumed from the last position, the same command in the same order, one answer."""
+    await page_of_nothing.evaluate(SERVER)
+    seen = await run(
+        page_of_nothing,
+        """
+        const s = server(); let answering = false;
+        s.answer = (f, reply) => {
+          if (f.t === 'hello') { reply(s.welcome(f)); for (const at of f.resume) reply({ ...joined(at.seq, [], { recovered: true }) }); }
+          if (f.t === 'join') reply({ ...joined(7, []), re: f.client_id });
+          if (f.t === 'send' && answering) reply({ t: 'ack', re: f.client_id, feed: f.feed, epoch: 1, seq: 8, message: 'M', at: 1, state: 'published' });
+        };
+        const w = new wire.Wire({ url: 'ws://x', ticket: async () => 'T', client: 'test' });
+        w.join('room:R'); w.start();
+        await s.until(() => w.at.get('room:R'));
+        const answers = Promise.all(['one', 'two'].map((body) => w.send({ t: 'send', feed: 'room:R', body })));
+        answering = true; s.sockets[0].drop(1006);
+        const acks = await answers;
+        const sent = s.said.filter((f) => f.t === 'send');
+        const hello = s.said.filter((f) => f.t === 'hello')[1];
+        w.stop();
+        return [sent.map((f) => f.body), sent[0].client_id === sent[2].client_id, acks[1].re === sent[1].client_id, hello.resume];
+        """,
+    )
+    assert seen == [["one", "two", "one", "two"], True, True, [{"feed": "room:R", "epoch": 1, "seq": 7}]]
+
+
+async def test_a_refusal_reaches_whoever_asked_and_an_ended_session_is_not_tried_again(page_of_nothing: Page) -> None:
+    """A command refused for good rejects with the server's words; after "session ended" nothing connects again."""
+    await page_of_nothing.evaluate(SERVER)
+    seen = await run(
+        page_of_nothing,
+        """
+        const s = server(), states = [];
+        s.answer = (f, reply) => {
+          if (f.t === 'hello') reply(s.welcome(f));
+          if (f.t === 'send') reply({ t: 'error', code: 'refused', message: 'Not here.', retry: 'never', request_id: 'R', re: f.client_id });
+        };
+        const w = new wire.Wire({ url: 'ws://x', ticket: async () => 'T', client: 'test', onState: (x) => states.push(x) });
+        w.start();
+        await s.until(() => w.state === 'live');
+        const why = await w.send({ t: 'send', feed: 'room:R', body: 'x' }).catch((e) => [e.code, e.message]);
+        s.sockets[0].drop(4401);
+        dispatchEvent(new Event('online'));
+        await new Promise((done) => setTimeout(done, 30));
+        w.stop();
+        return [why, states, s.sockets.length];
+        """,
+    )
+    assert seen == [["refused", "Not here."], ["live", "signed_out", "refused"], 1]
