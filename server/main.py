@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import hashlib
 import hmac
@@ -32,6 +33,7 @@ from server.live.hub import Hub
 from server.notify import TerminalNotifier
 from server.settings import Settings, read_key
 from server.store.store import open_store
+from server.supervisor.listener import bind as bind  # noqa: PLC0414 - callers of this module bind too
 from server.web.app import build_app
 from server.web.settings import DemoDoor, WebSettings
 from watchwords.matcher import Matcher
@@ -61,12 +63,25 @@ def derive(wrapping_key: bytes, purpose: str) -> bytes:
     return hmac.new(wrapping_key, purpose.encode(), hashlib.sha256).digest()
 
 
+@functools.cache
+def load_lists() -> Matcher:
+    """The watchword lists, compiled once per process: two seconds of work."""
+    return Matcher.load()
+
+
+def build_screening(settings: Settings, watch: Watch | None = None) -> Screening:
+    """The gate to the filter, with the installed lists and policy."""
+    watch = watch or Watch()
+    deadline = timedelta(milliseconds=settings.screening_deadline_ms)
+    pipeline = Pipeline(load_lists(), DispositionPolicy.load(), time.monotonic_ns, deadline=deadline)
+    return Screening(pipeline, watch.mark, watch.stalls)
+
+
 @contextlib.asynccontextmanager
 async def open_services(settings: Settings, watch: Watch | None = None) -> AsyncIterator[Services]:
     """The service without its edges, closed at the end; lists and policies are checked before anything is opened."""
     watch = watch or Watch()
-    deadline = timedelta(milliseconds=settings.screening_deadline_ms)
-    pipeline = Pipeline(Matcher.load(), DispositionPolicy.load(), time.monotonic_ns, deadline=deadline)
+    screening = build_screening(settings, watch)
     ladders = LadderPolicy.load()
     key = read_key(settings.key_file)
     store = await open_store(settings.database_url, key, kind=settings.kind)
@@ -76,7 +91,7 @@ async def open_services(settings: Settings, watch: Watch | None = None) -> Async
         settings=settings,
         store=store,
         bus=bus,
-        screening=Screening(pipeline, watch.mark, watch.stalls),
+        screening=screening,
         ladders=ladders,
         secret=derive(key, "form tokens"),
         notifiers={"terminal": TerminalNotifier()},
@@ -168,14 +183,3 @@ async def _beat(watch: Watch) -> None:
     while True:
         watch.beat()
         await asyncio.sleep(1.0)
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket that a restarted worker can take over. Raises OSError if the port is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
-    listener.listen(2048)
-    listener.set_inheritable(True)
-    return listener

@@ -1,0 +1,238 @@
+"""Every command of `evenkeel`, each a thin wrapper: what it does is in the module that it names.
+
+Modules with heavy imports are imported by the command that needs them, so that `evenkeel --help` is quick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import sys
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from ops.output import FAILED, Json, answer, speaks_plainly
+from server.errors import BadRequest
+
+if TYPE_CHECKING:
+    from server.settings import Settings
+
+app = typer.Typer(
+    help="Evenkeel: real-time chat and moderation for a digital talking-therapies service.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+user = typer.Typer(help="People with an account.", no_args_is_help=True)
+shift = typer.Typer(help="Who is on duty.", no_args_is_help=True)
+watchwords = typer.Typer(help="The watchword lists.", no_args_is_help=True)
+bench = typer.Typer(help="Measure this machine.", invoke_without_command=True)
+torture = typer.Typer(help="Kill the service on purpose and check its promises.", invoke_without_command=True)
+for name, group in (
+    ("user", user),
+    ("shift", shift),
+    ("watchwords", watchwords),
+    ("bench", bench),
+    ("torture", torture),
+):
+    app.add_typer(group, name=name)
+
+DatabaseUrl = Annotated[str | None, typer.Option("--database-url", help="Instead of DATABASE_URL.", show_default=False)]
+STAFF_ROLES: Final = ("admin", "moderator", "clinician", "clinical_lead", "therapist", "facilitator")
+
+
+def _settings(**given: Any) -> Settings:
+    """Settings of a real service, from the environment and from what was given on the command line."""
+    from server.settings import load_settings
+
+    return load_settings(kind="production", **{name: value for name, value in given.items() if value is not None})
+
+
+# --- setting up and running -------------------------------------------------------------------------------------------
+
+
+@app.command()
+@speaks_plainly
+def init(
+    admin: Annotated[str | None, typer.Option(help="Name of the first administrator.")] = None,
+    lead: Annotated[str | None, typer.Option(help="Name of a clinical lead.")] = None,
+    clinician: Annotated[str | None, typer.Option(help="Name of a clinician.")] = None,
+    moderator: Annotated[str | None, typer.Option(help="Name of a moderator.")] = None,
+    database_url: DatabaseUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Make the key file and the database, and accounts for the first people. Passwords are random, shown once."""
+    from ops.people import add_staff
+    from server.settings import make_key
+    from server.store.migrate import prepare_database
+
+    settings = _settings(database_url=database_url)
+    if admin is None and not as_json and sys.stdin.isatty():
+        admin = typer.prompt("Name of the first administrator")
+    made_key = not settings.key_file.exists()
+    if made_key:
+        make_key(settings.key_file)
+    asyncio.run(prepare_database(settings.database_url, settings.kind))
+    wanted = {"admin": admin, "clinical_lead": lead, "clinician": clinician, "moderator": moderator}
+    people = asyncio.run(add_staff(settings, [(role, name) for role, name in wanted.items() if name]))
+    facts = {
+        "key_file": str(settings.key_file),
+        "key_made": made_key,
+        "people": [{"name": p.name, "role": p.role, "account": p.account, "password": p.password} for p in people],
+    }
+    lines = [
+        f"Key file {settings.key_file}: {'made' if made_key else 'there already'}.",
+        "Keep a copy of it away from the database: without it nothing that was written can ever be read.",
+        "Database: ready.",
+        *[f"{p.role} {p.name}: password {p.password}  (shown only now; change it after signing in)" for p in people],
+    ]
+    if not people:
+        lines.append("Nobody has an account yet. Run `evenkeel user add --role admin --name NAME`.")
+    answer(as_json, facts, *lines, "Next: `evenkeel doctor`, then `evenkeel serve`.")
+
+
+@app.command()
+@speaks_plainly
+def migrate(database_url: DatabaseUrl = None, as_json: Json = False) -> None:
+    """Bring the database to the schema of this program."""
+    from server.store.migrate import newest, prepare_database
+
+    settings = _settings(database_url=database_url)
+    asyncio.run(prepare_database(settings.database_url, settings.kind))
+    answer(as_json, {"revision": newest()}, f"The database is at revision {newest()}.")
+
+
+@app.command()
+@speaks_plainly
+def serve(
+    host: Annotated[str | None, typer.Option(help="A loopback address.")] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
+    database_url: DatabaseUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Run the service: a small supervisor and a worker. Stops in order on SIGTERM or Ctrl-C."""
+    from ops.doctor import check_database
+    from server.settings import read_key
+
+    settings = _settings(host=host, port=port, database_url=database_url)
+    read_key(settings.key_file)
+    asyncio.run(check_database(settings))
+    environ = {
+        **os.environ,
+        "EVENKEEL_KIND": settings.kind,
+        "EVENKEEL_HOST": settings.host,
+        "EVENKEEL_PORT": str(settings.port),
+        "DATABASE_URL": settings.database_url,
+    }
+    where = f"http://{settings.host}:{settings.port or '(a free port)'}"
+    answer(as_json, {"starting": where}, f"Starting on {where}; the log says when it serves.")
+    sys.stdout.flush()
+    # The supervisor takes over this process: what was loaded to read settings is not carried along.
+    os.execve(sys.executable, [sys.executable, "-m", "server.supervisor"], environ)  # noqa: S606 - our own program
+
+
+@app.command()
+@speaks_plainly
+def doctor(database_url: DatabaseUrl = None, as_json: Json = False) -> None:
+    """Look at everything that the service needs, and say what to do about what is missing."""
+    from ops.doctor import examine
+
+    findings = examine(_settings(database_url=database_url))
+    well = all(finding.ok for finding in findings)
+    facts = {
+        "ok": well,
+        "checks": [
+            {"name": f.name, "ok": f.ok, "found": f.found, "do": f.advice if not f.ok else ""} for f in findings
+        ],
+    }
+    lines = [f"{'ok  ' if f.ok else 'FAIL'}  {f.name}: {f.found}{'' if f.ok else '  -> ' + f.advice}" for f in findings]
+    answer(as_json, facts, *lines)
+    if not well:
+        raise typer.Exit(FAILED)
+
+
+# --- people -----------------------------------------------------------------------------------------------------------
+
+
+@user.command("add")
+@speaks_plainly
+def user_add(
+    role: Annotated[str, typer.Option(help=f"One of {', '.join(STAFF_ROLES)}.")],
+    name: Annotated[str, typer.Option(help="As others see it.")],
+    database_url: DatabaseUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Make an account for a member of staff. The password is random and shown once."""
+    from ops.people import add_staff
+
+    (person,) = asyncio.run(add_staff(_settings(database_url=database_url), [(role, name)]))
+    facts = {"account": person.account, "name": person.name, "role": person.role, "password": person.password}
+    answer(as_json, facts, f"{person.role} {person.name}: password {person.password}  (shown only now)")
+
+
+@shift.command("add")
+@speaks_plainly
+def shift_add(
+    name: Annotated[str, typer.Option(help="Of somebody with a staff account.")],
+    hours: Annotated[float, typer.Option(min=0.1, max=24, help="How long.")] = 8.0,
+    starts: Annotated[str | None, typer.Option(help="ISO 8601 with a zone, such as 2026-12-01T09:00+00:00.")] = None,
+    database_url: DatabaseUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Put somebody on duty in their own role, from now or from a given time."""
+    from ops.people import add_shift
+
+    begins = None if starts is None else _moment(starts)
+    made = asyncio.run(add_shift(_settings(database_url=database_url), name, begins, timedelta(hours=hours)))
+    facts = {"shift": made.id, "starts_at": made.starts_at.isoformat(), "ends_at": made.ends_at.isoformat()}
+    answer(as_json, facts, f"{name} is on duty from {made.starts_at:%d %b %H:%M} to {made.ends_at:%d %b %H:%M} UTC.")
+
+
+def _moment(written: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(written)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise BadRequest("Write the start with its zone, such as 2026-12-01T09:00+00:00.", field="starts")
+    return moment
+
+
+@watchwords.command("screen")
+@speaks_plainly
+def watchwords_screen(
+    text: Annotated[str | None, typer.Argument(help="Without it, standard input is read.")] = None,
+    room: Annotated[str, typer.Option(help="community, group, therapy or support.")] = "community",
+    role: Annotated[str, typer.Option(help="Role of the author.")] = "member",
+    as_json: Json = False,
+) -> None:
+    """Say what the filter finds in a text, and what would happen to it. Nothing is stored or sent."""
+    from ops.screen import screen_text
+
+    verdict = screen_text(sys.stdin.read() if text is None else text, room, role)
+    lines = [f"level {verdict['level']}, {verdict['disposition']}{'' if verdict['complete'] else ', NOT CHECKED'}"]
+    lines += [
+        f"  {f['level']}  {f['category'] or f['check']}  {f['start']}-{f['end']}  {f['reason']}"
+        for f in verdict["findings"]
+    ]
+    answer(as_json, verdict, *lines)
+
+
+# --- trials -----------------------------------------------------------------------------------------------------------
+
+
+def _add_demo() -> None:
+    """The demonstration is a part of its own (`ops.demo`), present or not."""
+    try:
+        found: Any = importlib.import_module("ops.demo.command")
+    except ModuleNotFoundError as missing:
+        if missing.name not in ("ops.demo", "ops.demo.command"):
+            raise
+        return
+    app.command("demo")(found.demo)
+
+
+_add_demo()

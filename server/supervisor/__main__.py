@@ -1,0 +1,52 @@
+"""`python -m server.supervisor`: what `evenkeel serve` becomes once it has looked at the settings.
+
+Reads a handful of environment variables, which `evenkeel serve` has checked and set; the worker checks all of them
+again. Exit status 0 after a stop in order, 2 where the settings are wrong.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shlex
+import socket
+import sys
+
+from server.supervisor.alarm import Alarm
+from server.supervisor.listener import bind
+from server.supervisor.minder import MISCONFIGURED, Limits, Minder
+from server.supervisor.overdue import AFTER_S, OverdueWatch, reader_for
+
+WORKER = "server.worker"
+
+
+def main(worker: str = WORKER) -> int:
+    """Bind, watch, and mind workers (the module `worker`) until told to stop."""
+    env = dict(os.environ)
+    host, port = env.get("EVENKEEL_HOST", "127.0.0.1"), int(env.get("EVENKEEL_PORT", "8000"))
+    database_url = env.get("DATABASE_URL") or env.get("EVENKEEL_DATABASE_URL") or "sqlite:///var/evenkeel.db"
+    if not ipaddress.ip_address(socket.gethostbyname(host) if ":" not in host else host).is_loopback:
+        return _refuse("EVENKEEL_HOST: only a loopback address is served.")
+    try:
+        listener = bind(host, port)
+    except OSError as error:
+        return _refuse(f"Port {port} can not be opened ({error.strerror}). Stop what uses it, or set EVENKEEL_PORT.")
+    env["EVENKEEL_PORT"] = str(listener.getsockname()[1])
+    alarm = Alarm(shlex.split(env.get("EVENKEEL_SUPERVISOR_COMMAND", "")))
+    watch = OverdueWatch(reader_for(database_url), alarm, after_s=float(env.get("EVENKEEL_OVERDUE_S", AFTER_S)))
+    limits = Limits(stall_s=float(env.get("EVENKEEL_STALL_S", Limits().stall_s)))
+    minder = Minder([sys.executable, "-m", worker], listener, alarm, limits=limits, environ=env)
+    watch.start()
+    try:
+        return minder.run()
+    finally:
+        watch.stop()
+
+
+def _refuse(text: str) -> int:
+    print(text, file=sys.stderr)  # noqa: T201 - before there is a log
+    return MISCONFIGURED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""How the supervisor raises its voice: one critical line on its own output, and a command of the operator's.
+
+The command (`EVENKEEL_SUPERVISOR_COMMAND`, split into arguments, never given to a shell) is told what happened by
+environment variables that hold codes, ids and numbers only. It may page, post to a webhook, or sound a horn; it has
+half a minute, and nothing here waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from server.clock import from_us, real_us
+
+COMMAND_S: Final = 30.0
+COMMANDS_AT_ONCE: Final = 8
+
+
+class Alarm:
+    """Raises alarms from any thread.
+
+    Args:
+        command: program and arguments to start for each alarm; empty: none.
+    """
+
+    def __init__(self, command: Sequence[str] = ()) -> None:
+        self._command = tuple(command)
+        self._running: list[tuple[subprocess.Popen[bytes], float]] = []
+        self._lock = threading.Lock()
+
+    def say(self, event: str, **facts: str | int | float) -> None:
+        """Write one line of information."""
+        _write("info", event, facts)
+
+    def sound(self, event: str, **facts: str | int | float) -> None:
+        """Write one critical line and start the operator's command. Never raises: an alarm that fails is said too."""
+        _write("critical", event, facts)
+        if not self._command:
+            return
+        with self._lock:
+            self._reap()
+            if len(self._running) >= COMMANDS_AT_ONCE:
+                _write("critical", "alarm_commands_hang", {"running": len(self._running)})
+                return
+            given = {f"EVENKEEL_{name.upper()}": str(value) for name, value in facts.items()}
+            env = {"PATH": os.environ.get("PATH", os.defpath), "EVENKEEL_ALARM": event, **given}
+            try:
+                started = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, env=env)  # noqa: S603 - no shell
+            except OSError as error:
+                _write("critical", "alarm_command_failed", {"error": type(error).__name__})
+            else:
+                self._running.append((started, time.monotonic()))
+
+    def _reap(self) -> None:
+        now = time.monotonic()
+        left = []
+        for process, began in self._running:
+            code = process.poll()
+            if code is None and now - began > COMMAND_S:
+                process.kill()
+                code = process.wait()
+            if code is None:
+                left.append((process, began))
+            elif code != 0:
+                _write("critical", "alarm_command_failed", {"status": code})
+        self._running = left
+
+
+def _write(level: str, event: str, facts: dict[str, str | int | float]) -> None:
+    line = {"level": level, "at": from_us(real_us()).isoformat(timespec="milliseconds"), "event": event, **facts}
+    print(json.dumps(line), file=sys.stderr, flush=True)  # noqa: T201 - the supervisor's own log

@@ -1,0 +1,77 @@
+"""The worker process: the whole service on a listening socket that somebody else holds.
+
+Started by the supervisor (`python -m server.worker --listener=FD --beat=FD --window=FD`). It ends when it is told to
+(SIGTERM: drain, then status 0), when its settings are wrong (status 2, one line on stderr), and when nobody reads its
+beats any more: a worker without a supervisor is watched by nobody.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+import structlog
+import uvloop
+
+from server.errors import Misconfigured
+from server.main import Watch, open_services, serve_edges
+from server.settings import Settings, load_settings
+from server.supervisor.minder import MISCONFIGURED
+from server.supervisor.window import Window
+
+
+async def serve(settings: Settings, listener: socket.socket, watch: Watch) -> None:
+    """Serve until told to stop, then drain."""
+    async with open_services(settings, watch) as services:
+        await serve_edges(services, listener, watch)
+
+
+def watch_for(beat: int | None, window: int | None) -> Watch:
+    """What the supervisor's descriptors mean to the service."""
+    if beat is not None:
+        os.set_blocking(beat, False)
+
+    def tell() -> None:
+        if beat is not None:
+            with contextlib.suppress(BlockingIOError):  # nobody has read for hours; a closed pipe raises another error
+                os.write(beat, b".")
+
+    if window is None:
+        return Watch(tell)
+    shared = Window(window)
+    return Watch(tell, shared.mark, shared.stalls())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a worker; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="server.worker", description="One worker of an Evenkeel service.")
+    parser.add_argument("--listener", type=int, required=True, help="descriptor of the listening socket")
+    parser.add_argument("--beat", type=int, help="descriptor that is written to every second")
+    parser.add_argument("--window", type=int, help="descriptor of the page shared with the supervisor")
+    given = parser.parse_args(arguments)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        settings = load_settings()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings, socket.socket(fileno=given.listener), watch_for(given.beat, given.window)))
+    except Misconfigured as error:
+        print(error.text, file=sys.stderr)  # noqa: T201 - for the operator who has just started this
+        return MISCONFIGURED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
