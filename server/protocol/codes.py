@@ -39,6 +39,42 @@ class ErrorCode(StrEnum):
     UNAVAILABLE = "unavailable"
     MISCONFIGURED = "misconfigured"
     INTERNAL = "internal"
+    # Why, more closely, where a client or a person can do something about it.
+    BUSY = "busy"
+    STOPPING = "stopping"
+    STORAGE = "storage"
+    ERASED = "erased"
+    ROOM_CLOSED = "room_closed"
+    NOT_JOINED = "not_joined"
+    TOO_LATE = "too_late"
+    REMOVED = "removed"
+    NOT_HELD = "not_held"
+    NOT_PUBLISHED = "not_published"
+    STILL_HELD = "still_held"
+    CASE_CHANGED = "case_changed"
+    ACT_REFUSED = "act_refused"
+    CLIENT_ID_REUSED = "client_id_reused"
+    NEEDS_SOCKET = "needs_socket"
+    TICKET = "ticket"
+    BAD_TICKET = "bad_ticket"
+    HOST = "host"
+    ORIGIN = "origin"
+    BAD_ORIGIN = "bad_origin"
+    CSRF = "csrf"
+    EXPIRED = "expired"
+    SIGN_IN_FAILED = "sign_in_failed"
+    RECOVERY_FAILED = "recovery_failed"
+    WRONG_PASSWORD = "wrong_password"
+    BAD_NAME = "bad_name"
+    NAME_NOT_AVAILABLE = "name_not_available"
+    PASSWORD_TOO_SHORT = "password_too_short"
+    PASSWORD_TOO_COMMON = "password_too_common"
+    PASSWORD_IS_NAME = "password_is_name"
+    RULES_CHANGED = "rules_changed"
+    ACCOUNT_DISABLED = "account_disabled"
+    OWN_ACCOUNT = "own_account"
+    MEDIA_TYPE = "media_type"
+    METHOD = "method"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +105,51 @@ ERRORS: dict[ErrorCode, ErrorAdvice] = {
     ErrorCode.UNAVAILABLE: ErrorAdvice("The service can not do it just now; nothing was stored.", "same"),
     ErrorCode.MISCONFIGURED: ErrorAdvice("The operator has to change something first.", "never"),
     ErrorCode.INTERNAL: ErrorAdvice("Something failed in the service; quote `request_id` when reporting it.", "never"),
+    ErrorCode.BUSY: ErrorAdvice("Too many of these run at once: wait a moment, then send the same command.", "later"),
+    ErrorCode.STOPPING: ErrorAdvice("This server is stopping; connect again and send the same command.", "same"),
+    ErrorCode.STORAGE: ErrorAdvice("The database could not keep it; nothing was stored.", "same"),
+    ErrorCode.ERASED: ErrorAdvice("What this needs was erased for good.", "never"),
+    ErrorCode.ROOM_CLOSED: ErrorAdvice("The room is closed or can only be read just now.", "never"),
+    ErrorCode.NOT_JOINED: ErrorAdvice("Follow the room first; then write there.", "never"),
+    ErrorCode.TOO_LATE: ErrorAdvice("The time for editing is over.", "never"),
+    ErrorCode.REMOVED: ErrorAdvice("The message was removed already.", "never"),
+    ErrorCode.NOT_HELD: ErrorAdvice("Only a held message can be released.", "never"),
+    ErrorCode.NOT_PUBLISHED: ErrorAdvice("Only a published message can be held.", "never"),
+    ErrorCode.STILL_HELD: ErrorAdvice("A message of the case is held: release or remove it, then close.", "never"),
+    ErrorCode.CASE_CHANGED: ErrorAdvice("Somebody else acted on the case first: open it again.", "never"),
+    ErrorCode.ACT_REFUSED: ErrorAdvice(
+        "This act is not possible with the case as it is now; `case_page.allowed` names those that are.", "never"
+    ),
+    ErrorCode.CLIENT_ID_REUSED: ErrorAdvice(
+        "The `client_id` was used for another kind of command: choose a new one.", "never"
+    ),
+    ErrorCode.NEEDS_SOCKET: ErrorAdvice("This command only makes sense on a socket.", "never"),
+    ErrorCode.TICKET: ErrorAdvice("A connection that was opened by a cookie needs a ticket in `hello`.", "never"),
+    ErrorCode.BAD_TICKET: ErrorAdvice("The ticket is unknown, used or too old: ask for a new one.", "never"),
+    ErrorCode.HOST: ErrorAdvice("This service is not reached by that name.", "never"),
+    ErrorCode.ORIGIN: ErrorAdvice(
+        "A socket is only opened from this service's own pages, or by a program with a bearer token.", "never"
+    ),
+    ErrorCode.BAD_ORIGIN: ErrorAdvice(
+        "A change by HTTP comes from this service's own pages, or from a program with a bearer token.", "never"
+    ),
+    ErrorCode.CSRF: ErrorAdvice("The form's token is missing or too old: load the page again.", "never"),
+    ErrorCode.EXPIRED: ErrorAdvice("The session has ended: sign in again.", "never"),
+    ErrorCode.SIGN_IN_FAILED: ErrorAdvice("Name and password do not belong together.", "never"),
+    ErrorCode.RECOVERY_FAILED: ErrorAdvice(
+        "Name and recovery code do not belong together, or the code was used.", "never"
+    ),
+    ErrorCode.WRONG_PASSWORD: ErrorAdvice("The current password is not right.", "never"),
+    ErrorCode.BAD_NAME: ErrorAdvice("The name breaks a rule that the text gives.", "never"),
+    ErrorCode.NAME_NOT_AVAILABLE: ErrorAdvice("The name can not be used: choose another.", "never"),
+    ErrorCode.PASSWORD_TOO_SHORT: ErrorAdvice("The password needs more characters.", "never"),
+    ErrorCode.PASSWORD_TOO_COMMON: ErrorAdvice("The password is one that many people use.", "never"),
+    ErrorCode.PASSWORD_IS_NAME: ErrorAdvice("The password is the name.", "never"),
+    ErrorCode.RULES_CHANGED: ErrorAdvice("The house rules have changed: read them, then send their version.", "never"),
+    ErrorCode.ACCOUNT_DISABLED: ErrorAdvice("This account was closed by the team.", "never"),
+    ErrorCode.OWN_ACCOUNT: ErrorAdvice("Nobody changes their own role or closes their own account here.", "never"),
+    ErrorCode.MEDIA_TYPE: ErrorAdvice("The body must be `application/json`.", "never"),
+    ErrorCode.METHOD: ErrorAdvice("This address is not used in that way.", "never"),
 }
 
 
