@@ -19,7 +19,7 @@ import structlog
 import uvloop
 
 from server.errors import Misconfigured
-from server.main import Watch, open_services, serve_edges
+from server.main import Watch, open_services, serve_edges, stop_on_signals
 from server.settings import Settings, load_settings
 from server.supervisor.minder import MISCONFIGURED
 from server.supervisor.window import Window
@@ -28,7 +28,7 @@ from server.supervisor.window import Window
 async def serve(settings: Settings, listener: socket.socket, watch: Watch) -> None:
     """Serve until told to stop, then drain."""
     async with open_services(settings, watch) as services:
-        await serve_edges(services, listener, watch)
+        await serve_edges(services, listener, stop_on_signals(), watch)
 
 
 def watch_for(beat: int | None, window: int | None) -> Watch:

@@ -10,7 +10,9 @@ from starlette.responses import JSONResponse, Response
 
 from server.auth.requester import Requester
 from server.errors import BadRequest
+from server.ids import room_feed
 from server.web import verbs
+from server.web.policy import is_program
 from server.web.security import clear_session_cookie, csrf_token, set_session_cookie
 from server.web.visit import Visit
 
@@ -33,14 +35,20 @@ class RecoverBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     new_password: str
 
 
-def _who(visit: Visit, requester: Requester) -> dict[str, object]:
-    """The signed-in person and the token that their further requests carry in `x-evenkeel-csrf`."""
-    return {
-        "account": requester.account,
-        "name": requester.name,
-        "role": requester.role.value,
-        "csrf": csrf_token(visit.settings.secret, requester.session),
+def _entered(visit: Visit, requester: Requester, token: str, status: int = 200, **more: object) -> Response:
+    """The answer to whoever has just signed in: a program is given its token, a browser a cookie that it can not read.
+
+    `csrf` is what a browser's further requests carry in `x-evenkeel-csrf`.
+    """
+    answer: dict[str, object] = {
+        "account": {"id": requester.account, "name": requester.name, "role": requester.role.value},
+        **more,
     }
+    if is_program(visit.request):
+        return JSONResponse(answer | {"token": token}, status)
+    response = JSONResponse(answer | {"csrf": csrf_token(visit.settings.secret, requester.session)}, status)
+    set_session_cookie(response, visit.settings, token)
+    return response
 
 
 def _bad(error: Exception) -> BadRequest:
@@ -58,10 +66,7 @@ async def register(visit: Visit) -> Response:
     joined = await verbs.accounts.register(
         visit.services, origin, body.pseudonym, body.password, body.rules_version, body.client_id
     )
-    answer = _who(visit, joined.requester) | {"recovery_codes": list(joined.recovery_codes)}
-    response = JSONResponse(answer, 201)
-    set_session_cookie(response, visit.settings, joined.token)
-    return response
+    return _entered(visit, joined.requester, joined.token, 201, recovery_codes=list(joined.recovery_codes))
 
 
 async def sign_in(visit: Visit) -> Response:
@@ -71,9 +76,7 @@ async def sign_in(visit: Visit) -> Response:
         raise _bad(error) from error
     origin = verbs.accounts.Origin(visit.address)
     entered = await verbs.accounts.sign_in(visit.services, origin, body.pseudonym, body.password)
-    response = JSONResponse(_who(visit, entered.requester))
-    set_session_cookie(response, visit.settings, entered.token)
-    return response
+    return _entered(visit, entered.requester, entered.token)
 
 
 async def recover(visit: Visit) -> Response:
@@ -83,9 +86,7 @@ async def recover(visit: Visit) -> Response:
         raise _bad(error) from error
     origin = verbs.accounts.Origin(visit.address)
     entered = await verbs.accounts.recover(visit.services, origin, body.pseudonym, body.code, body.new_password)
-    response = JSONResponse(_who(visit, entered.requester))
-    set_session_cookie(response, visit.settings, entered.token)
-    return response
+    return _entered(visit, entered.requester, entered.token)
 
 
 async def sign_out(visit: Visit) -> Response:
@@ -102,7 +103,11 @@ async def ticket(visit: Visit) -> Response:
 
 async def rooms(visit: Visit) -> Response:
     found = await verbs.list_rooms(visit.services, visit.who)
-    return Response(msgspec.json.encode({"rooms": found}), media_type="application/json")
+    listed = [
+        {"feed": room_feed(r.id), "name": r.name, "kind": r.room_kind, "purpose": r.purpose, "open": r.open}
+        for r in found
+    ]
+    return JSONResponse({"rooms": listed})
 
 
 async def commands(visit: Visit) -> Response:

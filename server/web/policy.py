@@ -81,16 +81,25 @@ async def admit(visit: Visit, entry: Entry, rule: Rule) -> None:
     """
     request, texts = visit.request, visit.texts
     changes = request.method not in SAFE_METHODS
-    if changes and not check_origin(only(request.headers, "origin"), visit.settings.origins):
+    program = entry.kind == "json" and is_program(request)
+    if changes and not program and not check_origin(only(request.headers, "origin"), visit.settings.origins):
         raise Refused(texts("error.bad_origin"), code="bad_origin")
     if entry.kind == "bare":
         return
     given = await read_posted(visit, entry) if changes else ""
     await identify(visit, rule)
     # What is open to the public is guarded by the exact Origin above: there is no session to bind a token to.
-    bound = changes and rule.csrf and rule.roles is not None
+    bound = changes and rule.csrf and rule.roles is not None and not program
     if bound and not csrf_matches(visit.settings.secret, visit.who.session, given):
         raise Refused(texts("error.csrf"), code="csrf")
+
+
+def is_program(request: Request) -> bool:
+    """Whether this comes from no browser: nothing rides on a cookie, so no page of somebody else can be behind it.
+
+    A browser sends Origin with every POST and Sec-Fetch-Site with everything; a program has its bearer token.
+    """
+    return {"cookie", "origin", "sec-fetch-site"}.isdisjoint(request.headers.keys())
 
 
 async def read_posted(visit: Visit, entry: Entry) -> str:
@@ -110,7 +119,7 @@ async def read_posted(visit: Visit, entry: Entry) -> str:
 
 async def identify(visit: Visit, rule: Rule) -> None:
     """Find out who this is, and refuse them if the rule does not name their role."""
-    token = visit.request.cookies.get(visit.settings.cookie)
+    token = visit.request.cookies.get(visit.settings.cookie) or bearer(visit.request)
     if token:
         try:
             visit.requester = await verbs.accounts.authenticate(visit.services, token)
@@ -123,6 +132,12 @@ async def identify(visit: Visit, rule: Rule) -> None:
         raise NotSignedIn(visit.texts("error.not_signed_in"))
     if visit.requester.role not in rule.roles:
         raise Refused(visit.texts("error.refused"))
+
+
+def bearer(request: Request) -> str | None:
+    """The token of a program; a request that came from a browser is known by its cookie alone."""
+    scheme, _, token = (only(request.headers, "authorization") or "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" and is_program(request) else None
 
 
 def report(error: Exception, operation: str, request_id: str) -> None:
