@@ -313,6 +313,7 @@ async def test_no_end_of_malformed_frames_ends_the_connection(stage: Stage) -> N
         (masked(b"\x03\xe8\xff", opcode=8), 1007),
         (bytes((0x82, 0xFF)) + b"\xff" * 12, 1002),  # a length of 2**64 - 1
     ],
+    ids=lambda value: str(value) if isinstance(value, int) else "bytes",  # the masks are random
 )
 async def test_what_breaks_the_protocol_ends_the_connection(stage: Stage, bytes_: bytes, code: int) -> None:
     """Each breach has its close code, and the TCP connection ends."""
