@@ -48,7 +48,9 @@ ROOMS: Final = (
 )
 
 DOORS: Final = (
-    Door("Bluebell", Role.MEMBER, "Bluebell, a member", "Rooms, help, and what a member is told.", "127.0.0.1", "/rooms"),
+    Door(
+        "Bluebell", Role.MEMBER, "Bluebell, a member", "Rooms, help, and what a member is told.", "127.0.0.1", "/rooms"
+    ),
     Door("Sam", Role.MODERATOR, "Sam, a moderator", "The queue of cases.", "localhost", "/staff/console"),
     Door(
         "Dr Hughes",
@@ -83,5 +85,6 @@ STAFF: Final = (
     ("Dr Adeyemi", Role.CLINICAL_LEAD),
     ("Morgan", Role.THERAPIST),
 )
+PROGRAMS: Final = (*CHATTERS, *TROUBLED, STAND_IN)
 # On duty as long as the demonstration runs, so that the visitor's windows always ring.
 ALWAYS_ON_DUTY: Final = ("Sam", STAND_IN, "Dr Hughes", "Dr Adeyemi")

@@ -11,13 +11,16 @@ MISCONFIGURED: Final = 2
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """It listens. `feeds`: the feed of each room by its key in `people.ROOMS`; `pid`: the server's process."""
+    """It listens. `feeds`: the feed of each room by its key in `people.ROOMS`; `pid`: the server's process;
+    `tokens`: a session for each of `people.PROGRAMS` by name.
+    """
 
     url: str
     port: int
     pid: int
     password: str
     feeds: dict[str, str]
+    tokens: dict[str, str]
 
     def __repr__(self) -> str:
         return f"Ready(url={self.url!r})"

@@ -1,7 +1,7 @@
 """What the bots will say, and when: the same for the same seed. Pure; `simulator` carries it out.
 
-Decided here: the rhythm. Somebody says something every few seconds; now and then a slip of the pen; and the story: at 15 s
-something worrying, at 25 s something urgent, and again with other people every few minutes.
+Decided here: the rhythm. Somebody says something every few seconds; now and then a slip of the pen; and the story: at
+15 s something worrying, at 25 s something urgent, and again with other people every few minutes.
 """
 
 from __future__ import annotations

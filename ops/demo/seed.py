@@ -1,8 +1,8 @@
 """Two days of an invented service: people, rooms, a rota, what was said, and cases that somebody closed.
 
-Everything that has a rule goes through the actions, with the clock of the demonstration's own database set to the moment
-at which it happened: what was said went through the real filter, and what was worrying opened a real case. Only people,
-who belongs where and the rota are written as rows, with one password hash for all.
+Everything that has a rule goes through the actions, with the clock of the demonstration set to the moment at which it
+happened: what was said went through the real filter, and what was worrying opened a real case. Only people, who belongs
+where and the rota are written as rows, with one password hash for all.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from server.actions.post_message import post_message
 from server.actions.rooms import make_room
 from server.actions.services import Services
 from server.actions.support import ensure_support_room
-from server.auth.credentials import name_key
+from server.auth.credentials import name_key, new_token, token_hash
 from server.auth.requester import Requester
 from server.clock import REAL_TIME, ClockMapping, real_us, to_us
 from server.ids import STAFF_MODERATION, new_id, room_feed
@@ -48,16 +48,17 @@ _HANDLERS: Final = ("Alex", "Priya")
 # Longer than a demonstration lasts, at ten times the speed too.
 ON_DUTY_FOR: Final = timedelta(days=30)
 # No text has this for its hash, so nobody can sign in with it.
-NO_PASSWORD: Final = "-"
+NO_HASH: Final = "-"
 
 Happens = Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What the simulator has to know of what was made: the feed of each room by its key."""
+    """What the simulator has to know: the feed of each room by its key, and a session's token for each program."""
 
     feeds: Mapping[str, str]
+    tokens: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -81,7 +82,7 @@ async def seed(services: Services, talk: Mapping[str, tuple[Conversation, ...]],
     """Fill an empty demonstration database; `number` decides who said what and when. The clock ends at real time."""
     dice = random.Random(number)  # noqa: S311 - a story, not a secret
     now = services.clock.now()
-    await _set_clock(services, now - OPENED)
+    _set_clock(services, now - OPENED)
     who = await _make_people(services)
     feeds = {room.key: await make_room(services, RoomKind.COMMUNITY, room.name, room.purpose) for room in people.ROOMS}
     await services.store.write(partial(_belong, who=who, feeds=feeds), list(feeds.values()))
@@ -93,7 +94,7 @@ async def seed(services: Services, talk: Mapping[str, tuple[Conversation, ...]],
         handler = next((name for name in _HANDLERS if name in story.reply), _HANDLERS[place % len(_HANDLERS)])
         _plan_story(past, story, people.OTHERS[-1 - place], handler, now)
     for moment, happens in sorted(past.events, key=lambda event: event[0]):
-        await _set_clock(services, moment)
+        _set_clock(services, moment)
         await happens()
     await services.store.set_clock(REAL_TIME)
     visitor = who[people.VISITOR]
@@ -103,12 +104,17 @@ async def seed(services: Services, talk: Mapping[str, tuple[Conversation, ...]],
 
 
 async def open_doors(services: Services, password: str) -> World:
-    """Give everybody this start's password, and those whom a visitor can be, or be called by, a shift that has begun."""
+    """Let life begin: everybody has this start's password, the programs a session, the team a shift that has begun."""
     hashed = await services.passwords.hash(password)
+    tokens = {name: new_token() for name in people.PROGRAMS}
+    lasts = services.settings.session_absolute
 
     def unit(tx: Tx) -> None:
         for name in (*people.MEMBERS, *(name for name, _ in people.STAFF)):
             accounts.change_account(tx, _account(tx, name).id, password_hash=hashed)
+        for name, token in tokens.items():
+            session = accounts.NewSession(new_id(), token_hash(token), lasts)
+            accounts.start_session(tx, _account(tx, name).id, session)
         for hours, name in enumerate(reversed(people.ALWAYS_ON_DUTY)):
             found = _account(tx, name)
             # The ladder calls whoever has the longest left to serve: the first of them, before all others.
@@ -118,7 +124,7 @@ async def open_doors(services: Services, password: str) -> World:
     await services.store.write(unit)
     found = await services.store.read(lambda conn: rooms.rooms_of_kind(conn, RoomKind.COMMUNITY))
     by_name = {room.name: room_feed(room.id) for room in found}
-    return World({room.key: by_name[room.name] for room in people.ROOMS})
+    return World({room.key: by_name[room.name] for room in people.ROOMS}, tokens)
 
 
 def _account(tx: Tx, name: str) -> accounts.Account:
@@ -128,8 +134,9 @@ def _account(tx: Tx, name: str) -> accounts.Account:
     return found
 
 
-async def _set_clock(services: Services, moment: datetime) -> None:
-    await services.store.set_clock(ClockMapping(offset_us=to_us(moment) - real_us()))
+def _set_clock(services: Services, moment: datetime) -> None:
+    """Let it be `moment` for what follows. The row that says so comes at the end: half a past is never opened again."""
+    services.clock.mapping = ClockMapping(offset_us=to_us(moment) - real_us())
 
 
 # --- people -----------------------------------------------------------------------------------------------------------
@@ -143,7 +150,7 @@ async def _make_people(services: Services) -> dict[str, Requester]:
 
     def unit(tx: Tx) -> None:
         for name, role in everybody:
-            new = accounts.NewAccount(ids[name], name, name_key(name), role, NO_PASSWORD, rules)
+            new = accounts.NewAccount(ids[name], name, name_key(name), role, NO_HASH, rules)
             accounts.insert_account(tx, services.store.keys, new)
 
     await services.store.write(unit)

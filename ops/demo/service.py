@@ -11,7 +11,6 @@ import asyncio
 import fcntl
 import os
 import secrets
-import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
+from structlog.typing import EventDict
 
 from ops.demo.people import DOORS
 from ops.demo.ready import MISCONFIGURED, Ready
@@ -33,14 +33,20 @@ from ops.demo.texts import load_stories, load_talk
 from server.actions.services import Services
 from server.clock import ClockMapping, real_us
 from server.errors import Misconfigured
-from server.main import bind, open_services, serve_edges
+from server.main import bind, open_services, serve_edges, stop_on_signals
 from server.settings import Settings, load_settings, make_key
 from server.store.migrate import DEMO, prepare_database
 from server.store.store import read_kind
 from server.web.settings import DemoDoor
 
 HOST: Final = "127.0.0.1"
+DATABASE: Final = "evenkeel.db"
+KEY: Final = "evenkeel.key"
+# Stands for a past that was written to its end.
+FILLED: Final = "filled"
 PORTS: Final = range(8000, 8100)
+# Nobody waits for long for a demonstration to end.
+DRAIN_S: Final = 1.0
 
 
 def find_listener(port: int | None) -> socket.socket:
@@ -82,24 +88,20 @@ def only_one(folder: Path) -> IO[str]:
     return lock
 
 
-async def prepare(folder: Path, *, keep: bool) -> tuple[str, Path, bool]:
-    """Database URL, key file, and whether it has still to be filled; everything is new unless `keep`.
+def tidy(folder: Path, *, keep: bool) -> bool:
+    """Make room for a new demonstration, unless `keep` and there is one to go on with; True if it is new.
 
     Raises:
         Misconfigured: the database there is not a demonstration's. It is not touched.
     """
-    database, key = folder / "evenkeel.db", folder / "evenkeel.key"
-    filled = folder / "filled"
-    if database.exists():
-        _refuse_others(database)
-    if not (keep and database.exists() and filled.exists()):
-        for old in (*folder.glob("evenkeel.*"), filled):
-            old.unlink(missing_ok=True)
-    url = f"sqlite:///{database}"
-    if not key.exists():
-        make_key(key)
-    await prepare_database(url, DEMO)
-    return url, key, not filled.exists()
+    if (folder / DATABASE).exists():
+        _refuse_others(folder / DATABASE)
+        if keep and (folder / FILLED).exists():
+            return False
+    for old in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", KEY, FILLED):
+        (folder / old).unlink(missing_ok=True)
+    make_key(folder / KEY)
+    return True
 
 
 def _refuse_others(database: Path) -> None:
@@ -135,19 +137,24 @@ def mapping_for(speed: float, ahead_us: int) -> ClockMapping:
 
 
 async def serve(services: Services, listener: socket.socket, password: str) -> None:
-    """Serve until SIGTERM. The one place that says by what the demonstration is served."""
+    """Serve until SIGTERM, or until the starter has gone. The one place that says by what a demonstration is served."""
+    stop = stop_on_signals()
+    # The starter never writes: standard input ends when it does, however it does.
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
     port = services.settings.port
     doors = tuple(DemoDoor(d.role, d.label, d.hint, d.name, password, d.origin(port)) for d in DOORS)
-    await serve_edges(services, listener, doors=doors)
+    await serve_edges(services, listener, stop, doors=doors, drain_s=DRAIN_S)
 
 
 async def run(folder: Path, listener: socket.socket, *, speed: float, seed_number: int, keep: bool) -> None:
     """Make the invented service, say that it is ready, serve it."""
-    url, key, empty = await prepare(folder, keep=keep)
+    new = tidy(folder, keep=keep)
+    url = f"sqlite:///{folder / DATABASE}"
+    await prepare_database(url, DEMO)
     port = int(listener.getsockname()[1])
     settings: Settings = load_settings(
         database_url=url,
-        key_file=key,
+        key_file=folder / KEY,
         kind=DEMO,
         host=HOST,
         port=port,
@@ -156,23 +163,24 @@ async def run(folder: Path, listener: socket.socket, *, speed: float, seed_numbe
         fallback_people=(),
     )
     async with open_services(settings) as services:
-        if empty:
+        if new:
             await seed(services, load_talk(), load_stories(), seed_number)
-            (folder / "filled").touch()
+            (folder / FILLED).touch()
         await services.store.set_clock(mapping_for(speed, services.clock.now_us() - real_us()))
         password = f"demo-{secrets.token_hex(5)}"
         world = await open_doors(services, password)
-        ready = Ready(f"http://{HOST}:{port}", port, os.getpid(), password, dict(world.feeds))
+        ready = Ready(f"http://{HOST}:{port}", port, os.getpid(), password, dict(world.feeds), dict(world.tokens))
         sys.stdout.buffer.write(msgspec.json.encode(ready) + b"\n")
         sys.stdout.buffer.flush()
-        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _starter_wrote)
         await serve(services, listener, password)
 
 
-def _starter_wrote() -> None:
-    """The starter never writes: it has ended, however it did, and so do we."""
-    asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-    os.kill(os.getpid(), signal.SIGTERM)
+def _shorter(logger: object, method: str, line: EventDict) -> EventDict:
+    """A call on the terminal without the ids, which mean nothing to somebody who watches."""
+    del logger, method
+    if line.get("event") == "person_called":
+        return {name: line[name] for name in ("timestamp", "event", "rung", "level")}
+    return line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -189,7 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
             structlog.processors.format_exc_info,
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+            _shorter,
+            structlog.processors.KeyValueRenderer(key_order=["timestamp", "event"]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger("warning"),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
