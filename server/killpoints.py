@@ -35,14 +35,17 @@ def _armed(target: str, count: int) -> Callable[[str], None]:
     return reach
 
 
-def _from_environment() -> Callable[[str], None]:
-    order = os.environ.get("EVENKEEL_KILL_AT", "")
+def arm(order: str) -> None:
+    """Set the one place at which to kill ("name:count"); an empty order disarms. Raises ValueError for another form."""
+    global reach  # noqa: PLW0603 - the whole point: every caller reaches for it by this name
     if not order:
-        return _never
+        reach = _never
+        return
     name, _, count = order.partition(":")
     if name not in ALL or not count.isdigit():
         raise ValueError(f"EVENKEEL_KILL_AT must be NAME:COUNT with NAME one of {', '.join(ALL)}")
-    return _armed(name, int(count))
+    reach = _armed(name, int(count))
 
 
-reach = _from_environment()
+reach: Callable[[str], None] = _never
+arm(os.environ.get("EVENKEEL_KILL_AT", ""))

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import structlog
 import uvloop
+from structlog.typing import EventDict
 
 from server.errors import Misconfigured
 from server.main import Watch, open_services, serve_edges, stop_on_signals
@@ -47,6 +48,13 @@ def watch_for(beat: int | None, window: int | None) -> Watch:
     return Watch(tell, shared.mark, shared.stalls())
 
 
+def _severity(logger: object, method: str, event: EventDict) -> EventDict:
+    """How loud a line is, beside `level`, which in this service is how soon a person must look."""
+    del logger
+    event["severity"] = method
+    return event
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a worker; returns its exit status."""
     parser = argparse.ArgumentParser(prog="server.worker", description="One worker of an Evenkeel service.")
@@ -56,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     structlog.configure(
         processors=[
-            structlog.processors.add_log_level,
+            _severity,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),

@@ -1,0 +1,1 @@
+"""Measuring the service on the machine at hand."""

@@ -1,0 +1,28 @@
+"""The worker of a bench: the real one, on one core, without the limits on how often a connection may speak.
+
+That a person is slowed down after twenty messages is right for persons; a load generator stands for hundreds of them on
+few connections. The buckets are still counted; they only never run dry.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from server import worker
+from server.live import limits
+
+_NEVER_DRY = limits.Rate(burst=1_000_000_000, per_s=1e9)
+
+
+def main() -> int:
+    """As `server.worker`, pinned to the core that `EVENKEEL_BENCH_CORE` names."""
+    core = os.environ.get("EVENKEEL_BENCH_CORE")
+    if core is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(core)})
+    limits.MEMBER = dict.fromkeys(limits.MEMBER, _NEVER_DRY)  # type: ignore[misc,assignment]
+    return worker.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Killing the service on purpose, and checking from outside what it promised."""

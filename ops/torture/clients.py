@@ -1,0 +1,156 @@
+"""The people of a campaign: they send, are cut off, come back and send again, and keep a log of what they were told.
+
+Each is an SDK client over a real socket. Its log is what the checker believes; nothing is asked of the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from clients.sdk.client import Client, LinkChange, LinkState
+from clients.sdk.connection import Timing
+from clients.sdk.errors import CommandRefused
+from clients.sdk.feed import Feed
+from ops.trial import TrialPerson
+from server.protocol.frames import Ack, CaseItem, Held, MessageItem, PageItem, Shown
+
+CLEAN: Final = (
+    "I walked to the allotment this morning and the beans have come up",
+    "Has anybody tried the new library? They let you sit there all day",
+    "Made soup from what was left in the fridge and it was not bad at all",
+    "My sister rang, we talked about the holiday and it went well",
+)
+URGENT: Final = "I am going to kill myself tonight, I have said goodbye"
+RETURN_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One new place of a room as a client was told of it; `body` only where the view showed one."""
+
+    of: int
+    view: str
+    body: str | None
+
+
+@dataclass
+class Log:
+    """What one client did and saw.
+
+    Attributes:
+        sent: client id -> text, in the order of sending.
+        acks: client id -> every acknowledgement that came for it, also repeated ones.
+        told: new places, each as it was first told, in the order of telling.
+        pages: ids of calls that reached this person's page.
+    """
+
+    account: str
+    feed: str
+    joined_at: int = 0
+    sent: dict[str, str] = field(default_factory=dict)
+    acks: dict[str, list[Ack]] = field(default_factory=dict)
+    told: list[Told] = field(default_factory=list)
+    pages: set[str] = field(default_factory=set)
+    links: int = 0
+
+
+class Chatter:
+    """A member who talks in a room, now and then in distress, until told to stop."""
+
+    def __init__(self, url: str, person: TrialPerson, feed: str, rng: random.Random, urgent: float) -> None:
+        self.log = Log(person.account, feed)
+        self.connected = asyncio.Event()
+        self.client = _client(url, person, self._link, features=("handling",))
+        self._feed_name = feed
+        self._rng = rng
+        self._urgent = urgent
+        self._stop = asyncio.Event()
+        self.feed: Feed | None = None
+
+    def _link(self, change: LinkChange) -> None:
+        if change.state is LinkState.UP:
+            self.log.links += 1
+            self.connected.set()
+
+    def stop(self) -> None:
+        """Send nothing new; what was sent is seen through."""
+        self._stop.set()
+
+    async def run(self, until: asyncio.Event) -> None:
+        """Talk until `stop`, listen until `until`."""
+        async with self.client as client, asyncio.TaskGroup() as tasks:
+            self.feed = await client.join(self._feed_name)
+            self.log.joined_at = self.feed.view.last
+            reading = tasks.create_task(self._read(self.feed))
+            await self._talk(self.feed)
+            await until.wait()
+            reading.cancel()
+
+    async def _read(self, feed: Feed) -> None:
+        async for item in feed.events():
+            if isinstance(item, MessageItem) and item.change == "new":
+                body = item.view.body if isinstance(item.view, Shown | Held) else None
+                self.log.told.append(Told(item.of, type(item.view).__name__.lower(), body))
+
+    async def _talk(self, feed: Feed) -> None:
+        while not self._stop.is_set():
+            body = URGENT if self._rng.random() < self._urgent else self._rng.choice(CLEAN)
+            named = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+            self.log.sent[named] = body
+            ack = await feed.send(body, client_id=named)
+            self.log.acks.setdefault(named, []).append(ack)
+            if self._rng.random() < 0.2:
+                # A client that lost the answer: the same again must be answered with the same.
+                self.log.acks[named].append(await feed.send(body, client_id=named))
+            await _either(self._stop, 0.05 + self._rng.random() * 0.5)
+
+
+class Moderator:
+    """Somebody on duty, who takes most of what comes up."""
+
+    def __init__(self, url: str, person: TrialPerson, rng: random.Random) -> None:
+        self.log = Log(person.account, "inbox")
+        self._rng = rng
+        self._client = _client(url, person, lambda change: None, features=("console",))
+        self.inbox: Feed | None = None
+
+    async def run(self, until: asyncio.Event) -> None:
+        """Answer calls until `until`."""
+        async with self._client as client, asyncio.TaskGroup() as tasks:
+            self.inbox = await client.join("inbox")
+            queue = await client.join("staff:moderation")
+            reading = [tasks.create_task(self._calls(self.inbox)), tasks.create_task(self._cases(client, queue))]
+            await until.wait()
+            for task in reading:
+                task.cancel()
+
+    async def _calls(self, inbox: Feed) -> None:
+        async for item in inbox.events():
+            if isinstance(item, PageItem):
+                self.log.pages.add(item.id)
+
+    async def _cases(self, client: Client, queue: Feed) -> None:
+        async for item in queue.events():
+            if isinstance(item, CaseItem) and item.state == "open" and self._rng.random() < 0.5:
+                try:
+                    await client.act(item.id, item.version, "claim")
+                except CommandRefused:
+                    continue  # somebody, or something, was faster; the case comes again as it is now
+
+
+def _client(url: str, person: TrialPerson, link: Callable[[LinkChange], None], features: tuple[str, ...]) -> Client:
+    timing = Timing(uniform=lambda low, high: RETURN_S)
+    return Client(url, token=person.token, features=features, timing=timing, on_link=link)
+
+
+async def _either(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return

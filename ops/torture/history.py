@@ -1,0 +1,181 @@
+"""The one judge of a campaign: compares what clients were told with what the database holds. Asks the server nothing.
+
+Each rule of the delivery contract has a name here; a violation says which rule, and which ids to look at.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from moderation.types import Verdict
+from ops.torture.clients import Log
+from server.actions.raising import concern_level
+from server.actions.rendering import PAGE_CHANNEL
+from server.clock import from_us, real_us
+from server.store.schema import case_message, event, feed, message, notice, obligation
+
+LATE_S = 5.0
+_MADE = notice.c.state == "sent"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A message as stored."""
+
+    id: str
+    feed: str
+    seq: int
+    author: str
+    client_id: str
+    state: str
+    flagged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the database holds at the end.
+
+    Attributes:
+        messages: by (author, client id).
+        heads: last seq given out, by room feed; logged: every seq in the log of that feed, in order.
+        covered: messages with a case that has an obligation, in whatever state.
+        unmade: calls, and obligations, that should have been moved on some seconds ago.
+        uncalled: obligations at the highest level for which no call was ever made.
+        pages: calls that were made on somebody's page, by recipient.
+    """
+
+    messages: dict[tuple[str, str], Row]
+    heads: dict[str, int]
+    logged: dict[str, list[int]]
+    covered: frozenset[str]
+    unmade: tuple[str, ...]
+    uncalled: tuple[str, ...]
+    pages: dict[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A promise that was not kept."""
+
+    rule: str
+    what: str
+
+
+def read_stored(conn: Connection) -> Stored:
+    """Everything that the judge needs, in one snapshot."""
+    rows = {
+        (row.author, row.client_id): Row(
+            row.id,
+            row.feed,
+            row.seq,
+            row.author,
+            row.client_id,
+            row.state,
+            concern_level(Verdict.from_json(row.verdict)) > 0,
+        )
+        for row in conn.execute(select(message))
+    }
+    rooms = feed.c.id.like("room:%")
+    heads = {row.id: row.seq for row in conn.execute(select(feed.c.id, feed.c.seq).where(rooms))}
+    logged: dict[str, list[int]] = {name: [] for name in heads}
+    for row in conn.execute(select(event.c.feed, event.c.seq).order_by(event.c.feed, event.c.seq)):
+        if row.feed in logged:
+            logged[row.feed].append(row.seq)
+    covering = select(case_message.c.message).join(obligation, obligation.c.case == case_message.c.case)
+    pages: dict[str, set[str]] = {}
+    for row in conn.execute(select(notice.c.id, notice.c.recipient).where(_MADE, notice.c.channel == PAGE_CHANNEL)):
+        pages.setdefault(row.recipient, set()).add(row.id)
+    return Stored(
+        rows,
+        heads,
+        logged,
+        frozenset(conn.execute(covering).scalars()),
+        unmade(conn),
+        _uncalled(conn),
+        {recipient: frozenset(ids) for recipient, ids in pages.items()},
+    )
+
+
+def unmade(conn: Connection) -> tuple[str, ...]:
+    """Calls and obligations that were due some seconds ago and were not moved on."""
+    before = from_us(real_us() - round(LATE_S * 1e6))
+    calls = select(notice.c.id).where(notice.c.state == "pending", notice.c.due_at < before)
+    duties = select(obligation.c.id).where(obligation.c.state != "met", obligation.c.due_at < before)
+    return (*conn.execute(calls).scalars(), *conn.execute(duties).scalars())
+
+
+def _uncalled(conn: Connection) -> tuple[str, ...]:
+    called = select(notice.c.obligation).where(_MADE)
+    query = select(obligation.c.id).where(obligation.c.level == 3, obligation.c.id.not_in(called))
+    return tuple(conn.execute(query).scalars())
+
+
+def judge(members: Sequence[Log], staff: Sequence[Log], stored: Stored) -> list[Violation]:
+    """Every promise that was not kept; empty if all were."""
+    found = [*_of_the_log(stored), *_of_cases(stored)]
+    for log in members:
+        found += _of_sending(log, stored)
+        found += _of_reading(log, stored)
+    for log in staff:
+        missed = stored.pages.get(log.account, frozenset()) - log.pages
+        found += [Violation("page", call) for call in sorted(missed)]
+    return found
+
+
+def _of_the_log(stored: Stored) -> list[Violation]:
+    found = []
+    for name, head in stored.heads.items():
+        if stored.logged[name] != list(range(1, head + 1)):
+            found.append(Violation("gap", f"log of {name}"))
+    places = Counter((row.feed, row.seq) for row in stored.messages.values())
+    found += [Violation("doubled", f"{name} {seq}") for (name, seq), count in places.items() if count > 1]
+    return found
+
+
+def _of_cases(stored: Stored) -> list[Violation]:
+    found = [
+        Violation("obligation", row.id)
+        for row in stored.messages.values()
+        if row.flagged and row.id not in stored.covered
+    ]
+    found += [Violation("due", what) for what in stored.unmade]
+    return found + [Violation("call", what) for what in stored.uncalled]
+
+
+def _of_sending(log: Log, stored: Stored) -> list[Violation]:
+    found = []
+    for named in log.sent:
+        acks = log.acks.get(named, [])
+        row = stored.messages.get((log.account, named))
+        if not acks:
+            found.append(Violation("unanswered", named))
+        for ack in acks:
+            if row is None or (row.id, row.feed, row.seq) != (ack.message, ack.feed, ack.seq):
+                found.append(Violation("lost", named))
+            if (ack.message, ack.seq, ack.state, ack.at) != (acks[0].message, acks[0].seq, acks[0].state, acks[0].at):
+                found.append(Violation("doubled", named))
+    strangers = {named for author, named in stored.messages if author == log.account} - set(log.sent)
+    return found + [Violation("doubled", named) for named in sorted(strangers)]
+
+
+def _of_reading(log: Log, stored: Stored) -> list[Violation]:
+    """A member's own record of the room: every place once, in order, and nothing of what is held."""
+    found = []
+    expected = list(range(log.joined_at + 1, stored.heads[log.feed] + 1))
+    seen = [told.of for told in log.told]
+    if seen != expected:
+        missing, surplus = Counter(expected) - Counter(seen), Counter(seen) - Counter(expected)
+        rule = "gap" if missing else "doubled" if surplus else "order"
+        found.append(
+            Violation(rule, f"{log.account} missed {sorted(missing)[:5]}, had {sorted(surplus)[:5]} too often")
+        )
+    by_place = {row.seq: row for row in stored.messages.values() if row.feed == log.feed}
+    for told in log.told:
+        row = by_place.get(told.of)
+        if row is not None and row.state == "held" and row.author != log.account and told.body is not None:
+            found.append(Violation("leak", row.id))
+    return found

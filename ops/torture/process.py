@@ -1,0 +1,46 @@
+"""A server that can be killed at a named place: a real worker in a process of its own.
+
+Servers are forked from a process that has loaded the program and the lists, so that a campaign spends its time on
+crashes and not on imports. What is forked is as a fresh worker: no thread, no loop, no connection was there before.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+
+from server import killpoints, worker
+
+
+class ServerFactory:
+    """Starts servers on one listening socket, one after the other."""
+
+    def __init__(self, environ: Mapping[str, str], log: Path) -> None:
+        self._context: ForkServerContext = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["ops.torture.preload", "ops.torture.process"])
+        self._environ = dict(environ)
+        self._log = str(log)
+
+    def start(self, listener: socket.socket, kill_at: str = "") -> ForkServerProcess:
+        """Start a server; with `kill_at` ("name:n") it kills itself when it comes to that place for the n-th time."""
+        port = str(listener.getsockname()[1])
+        process = self._context.Process(
+            target=_serve, args=(listener, {**self._environ, "EVENKEEL_PORT": port}, kill_at, self._log), daemon=True
+        )
+        process.start()
+        return process
+
+
+def _serve(listener: socket.socket, environ: dict[str, str], kill_at: str, log: str) -> None:
+    with open(log, "ab", buffering=0) as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+    os.environ.pop("EVENKEEL_DATABASE_URL", None)
+    os.environ.update(environ)
+    killpoints.arm(kill_at)
+    sys.exit(worker.main([f"--listener={os.dup(listener.fileno())}"]))
