@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from moderation.checks import Check, flooding_check, invisible_check, watchwords_check
 from moderation.policy import DispositionPolicy
-from moderation.types import Category, Finding, Level, Submission, Verdict
+from moderation.types import Category, Finding, Level, Role, RoomKind, Submission, TextKind, Verdict
 from watchwords.matcher import Matcher
 
 DEADLINE = timedelta(milliseconds=50)
@@ -45,6 +45,7 @@ class Pipeline:
             ("flooding", flooding_check),
         )
         self._checks = usual if checks is None else tuple(checks)
+        self._clean_verdicts: dict[tuple[TextKind, RoomKind | None, Role], Verdict] = {}
 
     @property
     def list_version(self) -> str:
@@ -82,11 +83,21 @@ class Pipeline:
         if complete and self._clock_ns() - start > self._deadline_ns:
             findings.append(_fault(self._checks[-1][0], "over_time"))
             complete = False
+        if complete and not findings:
+            return self._clean(submission)
         return self._verdict(submission, findings, complete)
 
     def unchecked(self, submission: Submission, reason: str) -> Verdict:
         """The verdict on a text that must not be screened again, such as one the supervisor saw stall: incomplete."""
         return self._verdict(submission, [_fault("pipeline", reason)], complete=False)
+
+    def _clean(self, submission: Submission) -> Verdict:
+        """The verdict on a text in which nothing was found: one value for each place that a text can come from."""
+        place = (submission.text_kind, submission.room_kind, submission.author_role)
+        known = self._clean_verdicts.get(place)
+        if known is None:
+            known = self._clean_verdicts[place] = self._verdict(submission, [], complete=True)
+        return known
 
     def _verdict(self, submission: Submission, findings: list[Finding], complete: bool) -> Verdict:
         # Stable: equal levels keep the order of the checks, and within one check that of the text.

@@ -4,6 +4,7 @@ Decided here: the names and the shape of a verdict. Not decided here: what is fo
 (policy) and whom it reaches (ladders).
 """
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -155,23 +156,7 @@ class Verdict:
 
     def to_json(self) -> str:
         """The compact form that is stored with the message; `from_json` gives an equal verdict back."""
-        return json.dumps(
-            {
-                "v": self.schema,
-                "l": int(self.level),
-                "c": "".join(self.categories),
-                "f": [
-                    [f.check, f.category or "", int(f.level), f.entry_id, f.start, f.end, f.reason]
-                    for f in self.findings
-                ],
-                "d": self.disposition,
-                "lv": self.list_version,
-                "pv": self.policy_version,
-                "ok": self.complete,
-            },
-            separators=(",", ":"),
-            ensure_ascii=False,
-        )
+        return _to_json(self)
 
     @classmethod
     def from_json(cls, stored: str) -> "Verdict":
@@ -198,3 +183,25 @@ class Verdict:
             )
         except (KeyError, TypeError) as error:
             raise ValueError("not a stored verdict: a field is missing or has the wrong shape") from error
+
+
+@functools.lru_cache(1024)
+def _to_json(verdict: Verdict) -> str:
+    """Remembered, because nearly every message has the same verdict: nothing found."""
+    return json.dumps(
+        {
+            "v": verdict.schema,
+            "l": int(verdict.level),
+            "c": "".join(verdict.categories),
+            "f": [
+                [f.check, f.category or "", int(f.level), f.entry_id, f.start, f.end, f.reason]
+                for f in verdict.findings
+            ],
+            "d": verdict.disposition,
+            "lv": verdict.list_version,
+            "pv": verdict.policy_version,
+            "ok": verdict.complete,
+        },
+        separators=(",", ":"),
+        ensure_ascii=False,
+    )
