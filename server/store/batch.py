@@ -24,6 +24,9 @@ from server.store.schema import audit, event, feed
 from server.store.unit import AuditEntry, Head, Tx, Unit
 
 _LOG: Final = Hot(insert(event), ("feed", "seq", "kind", "ref", "at"))
+_HEAD: Final = Hot(
+    select(feed.c.epoch, feed.c.seq, feed.c.version).where(feed.c.id == bindparam("feed_id")), ("feed_id",)
+)
 _HEADS: Final = Hot(
     update(feed)
     .where(feed.c.id == bindparam("feed_id"))
@@ -96,13 +99,18 @@ def audit_hash(prev: bytes, writer: str, n: int, at_us: int, entry: AuditEntry) 
     return hashlib.sha256(prev + json.dumps(fields, separators=(",", ":"), ensure_ascii=True).encode()).digest()
 
 
-def _lock(conn: Connection, feeds: set[str]) -> dict[str, Head]:
+def _lock(conn: Connection, hot: HotRunner, feeds: set[str]) -> dict[str, Head]:
     """Lock all feeds of the batch in one statement, in the order of their ids.
 
-    Unordered updates deadlock, and ordered arrays of updates still do now and then; this does not.
+    Unordered updates deadlock, and ordered arrays of updates still do now and then; this does not. SQLite has one
+    writer and nothing to lock: there the heads are read one by one (7 us each, where the one statement through Core
+    cost 485 us a batch).
     """
     if not feeds:
         return {}
+    if conn.dialect.name == "sqlite":
+        found = ((name, hot.rows(_HEAD, (name,))) for name in feeds)
+        return {name: Head(*rows[0]) for name, rows in found if rows}
     query = select(feed.c.id, feed.c.epoch, feed.c.seq, feed.c.version).where(feed.c.id.in_(sorted(feeds)))
     rows = conn.execute(query.order_by(feed.c.id).with_for_update()).all()
     return {row.id: Head(row.epoch, row.seq, row.version) for row in rows}
@@ -115,7 +123,7 @@ def run_batch(
 
     A unit that raises a ServiceError has its answer; one that raises anything else is marked `again`.
     """
-    heads = _lock(conn, {name for unit in units for name in unit.feeds})
+    heads = _lock(conn, hot, {name for unit in units for name in unit.feeds})
     now_us = now(conn)
     changed: dict[str, Head] = {}
     outcomes: list[Outcome] = []
