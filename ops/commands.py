@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import secrets
 import sys
+import tempfile
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -41,6 +44,8 @@ for name, group in (
     app.add_typer(group, name=name)
 
 DatabaseUrl = Annotated[str | None, typer.Option("--database-url", help="Instead of DATABASE_URL.", show_default=False)]
+# Each named place dies ten times or more, and as many die by chance.
+WHOLE_CAMPAIGN: Final = 72
 STAFF_ROLES: Final = ("admin", "moderator", "clinician", "clinical_lead", "therapist", "facilitator")
 
 
@@ -222,6 +227,105 @@ def watchwords_screen(
 
 
 # --- trials -----------------------------------------------------------------------------------------------------------
+
+Rounds = Annotated[int, typer.Option(min=1, help="Of each shape; medians are reported.")]
+Seconds = Annotated[float, typer.Option(min=0.5, help="For each run.")]
+Folder = Annotated[Path | None, typer.Option("--folder", help="On the disk to measure.", file_okay=False)]
+
+
+@bench.callback()
+@speaks_plainly
+def bench_everything(context: typer.Context, as_json: Json = False) -> None:
+    """Measure this machine; without a command, the message path."""
+    if context.invoked_subcommand is None:
+        bench_path(as_json=as_json)
+
+
+@bench.command("path")
+@speaks_plainly
+def bench_path(rounds: Rounds = 3, seconds: Seconds = 5.0, folder: Folder = None, as_json: Json = False) -> None:
+    """The whole way of a message over real sockets: messages a second, and how long an acknowledgement takes."""
+    from ops.bench.path import bench_path as run
+
+    figures = run(folder, rounds=rounds, seconds=seconds, progress=_say)
+    lines = [
+        f"{'met   ' if goal['met'] else 'MISSED'}  {name}: {goal['value']:,.1f}"
+        f" (goal {'at least' if 'at_least' in goal else 'at most'} {goal.get('at_least', goal.get('at_most')):,.1f})"
+        for name, goal in figures["goals"].items()
+    ]
+    answer(
+        as_json,
+        figures,
+        *lines,
+        f"flush of this disk: p50 {figures['flush_p50_ms']} ms, p99 {figures['flush_p99_ms']} ms",
+    )
+
+
+Seed = Annotated[int | None, typer.Option(help="To repeat a campaign's choices; a new one if not given.")]
+
+
+@torture.callback()
+@speaks_plainly
+def torture_everything(
+    context: typer.Context,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="End after so long; without it, the whole campaign.")
+    ] = None,
+    seed: Seed = None,
+    as_json: Json = False,
+) -> None:
+    """Kill the service on purpose and check its promises; without a command, `kill`."""
+    if context.invoked_subcommand is None:
+        _torture(WHOLE_CAMPAIGN, seed, None, seconds, as_json)
+
+
+@torture.command("kill")
+@speaks_plainly
+def torture_kill(
+    kills: Annotated[int, typer.Option(min=1, help="How many servers to kill.")] = WHOLE_CAMPAIGN,
+    seed: Seed = None,
+    database_url: Annotated[
+        str | None, typer.Option("--database-url", help="An empty database; else a SQLite file that is thrown away.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Kill the server at named places and at random while people talk; nothing acknowledged may be lost."""
+    _torture(kills, seed, database_url, None, as_json)
+
+
+def _torture(kills: int, seed: int | None, database_url: str | None, seconds: float | None, as_json: bool) -> None:
+    from ops.torture.kill import run_campaign
+
+    chosen = secrets.randbelow(2**31) if seed is None else seed
+    _say(f"seed {chosen}")
+    with tempfile.TemporaryDirectory(prefix="evenkeel-torture-") as made:
+        url = database_url or f"sqlite:///{made}/torture.db"
+        campaign = asyncio.run(
+            run_campaign(
+                Path(made),
+                url,
+                kills=kills,
+                seed=chosen,
+                seconds=seconds,
+                progress=lambda done, where: _say(f"{done} of {kills}: killed at {where}"),
+            )
+        )
+    facts = campaign.facts()
+    lines = [
+        f"{facts['kills']} kills: " + ", ".join(f"{where} {count}" for where, count in sorted(facts["hits"].items())),
+        f"{facts['acknowledged']} messages acknowledged, {facts['flagged']} of them flagged, "
+        f"{facts['calls']} calls made, back after {facts['recovered_ms_p50']} ms (median)",
+        *[f"BROKEN {example['rule']}: {example['what']}" for example in facts["examples"]],
+        "Every promise was kept." if facts["ok"] else f"Promises were broken. Repeat with --seed {chosen}.",
+    ]
+    answer(as_json, facts, *lines)
+    if not facts["ok"]:
+        raise typer.Exit(FAILED)
+
+
+def _say(line: str) -> None:
+    """Progress, for a person; the answer is on standard output."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def _add_demo() -> None:

@@ -28,13 +28,15 @@ from server.store.unit import Tx
 
 _PASSWORD: Final = "three quiet green boats"  # noqa: S105 - of people who do not exist, in a database that is thrown away
 _WORDS: Final = (
-    "Amber Birch Brook Cedar Clover Copper Coral Fern Forest Garden Harbour Hazel Heather Island Ivory Juniper Lilac "
-    "Maple Marble Meadow Misty Olive Orchard River"
-).split()  # noqa: SIM905
+    "Amber", "Birch", "Brook", "Cedar", "Clover", "Copper", "Coral", "Fern", "Forest", "Garden", "Harbour",
+    "Hazel", "Heather", "Island", "Ivory", "Juniper", "Lilac", "Maple", "Marble", "Meadow", "Misty", "Olive",
+    "Orchard", "River",
+)  # fmt: skip
 _BIRDS: Final = (
-    "Avocet Bittern Chaffinch Curlew Dipper Dunlin Fieldfare Gannet Goldfinch Grebe Heron Kestrel Lapwing Linnet "
-    "Merlin Nuthatch Osprey Plover Puffin Redwing Sandpiper Skylark Swift Wagtail"
-).split()  # noqa: SIM905
+    "Avocet", "Bittern", "Chaffinch", "Curlew", "Dipper", "Dunlin", "Fieldfare", "Gannet", "Goldfinch", "Grebe",
+    "Heron", "Kestrel", "Lapwing", "Linnet", "Merlin", "Nuthatch", "Osprey", "Plover", "Puffin", "Redwing",
+    "Sandpiper", "Skylark", "Swift", "Wagtail",
+)  # fmt: skip
 _TOGETHER: Final = 32
 
 

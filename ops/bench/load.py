@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 
 _ACK: Final = b"\xa1t\xa3ack"
 _EVENT: Final = b"\xa5event"

@@ -41,6 +41,7 @@ def main(worker: str = WORKER) -> int:
         return minder.run()
     finally:
         watch.stop()
+        alarm.close()
 
 
 def _refuse(text: str) -> int:

@@ -57,6 +57,18 @@ class Alarm:
             else:
                 self._running.append((started, time.monotonic()))
 
+    def close(self, within_s: float = 5.0) -> None:
+        """Give the commands that run a moment to end, and end those that do not."""
+        until = time.monotonic() + within_s
+        with self._lock:
+            for process, _ in self._running:
+                try:
+                    process.wait(max(0.0, until - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+            self._running.clear()
+
     def _reap(self) -> None:
         now = time.monotonic()
         left = []

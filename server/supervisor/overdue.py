@@ -6,7 +6,6 @@ says nothing about this one. Time is this machine's, passed through the mapping 
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import threading
 import time
@@ -22,7 +21,7 @@ OVERDUE: Final = "obligation_overdue"
 NOBODY: Final = "nobody_to_call"
 AFTER_S: Final = 15.0
 _MOST: Final = 20
-_TIMEOUT_S: Final = 10.0
+TIMEOUT_S: Final = 10.0
 
 _MAPPING: Final = "SELECT origin_us, offset_us, speed FROM clock_map"
 # Whoever took one and let it run out counts too: only a met obligation is nobody's duty.
@@ -36,7 +35,7 @@ _NOBODY: Final = """
         SELECT 1 FROM notice m WHERE m.obligation = o.id AND m.recipient <> '' AND m.due_at >= n.due_at)
     ORDER BY n.due_at LIMIT 1000
 """
-_QUERIES: Final = (_MAPPING, _DUE, _NOBODY)
+QUERIES: Final = (_MAPPING, _DUE, _NOBODY)
 
 Rows = Sequence[Sequence[Any]]
 
@@ -53,28 +52,11 @@ class Late:
 
 def read_sqlite(path: str) -> list[Rows]:
     """The answers to the queries, from a file opened read-only."""
-    connection = sqlite3.connect(f"file:{urllib.parse.quote(path)}?mode=ro", uri=True, timeout=_TIMEOUT_S)
+    connection = sqlite3.connect(f"file:{urllib.parse.quote(path)}?mode=ro", uri=True, timeout=TIMEOUT_S)
     try:
-        return [connection.execute(query).fetchall() for query in _QUERIES]
+        return [connection.execute(query).fetchall() for query in QUERIES]
     finally:
         connection.close()
-
-
-def read_postgres(dsn: str) -> list[Rows]:
-    """The answers to the queries, in a session that can not write."""
-    return asyncio.run(_read_postgres(dsn))
-
-
-async def _read_postgres(dsn: str) -> list[Rows]:
-    import asyncpg  # only where it is needed: half of this process's memory
-
-    session = {"default_transaction_read_only": "on", "application_name": "evenkeel-supervisor"}
-    async with asyncio.timeout(_TIMEOUT_S):
-        connection = await asyncpg.connect(dsn, server_settings=session)
-        try:
-            return [[tuple(row) for row in await connection.fetch(query)] for query in _QUERIES]
-        finally:
-            await connection.close()
 
 
 def reader_for(database_url: str) -> Callable[[], list[Rows]]:
@@ -82,7 +64,10 @@ def reader_for(database_url: str) -> Callable[[], list[Rows]]:
     scheme, _, rest = database_url.partition("://")
     if scheme.startswith("sqlite"):
         return lambda: read_sqlite(rest.removeprefix("/"))
-    return lambda: read_postgres(f"postgresql://{rest}")
+    # Only where it is needed: an event loop and a driver are half of this process's memory.
+    from server.supervisor.postgres import read_postgres
+
+    return lambda: read_postgres(f"postgresql://{rest}", QUERIES, TIMEOUT_S)
 
 
 def find_late(answers: list[Rows], now_us: int, after_s: float) -> list[Late]:

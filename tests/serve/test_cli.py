@@ -1,0 +1,133 @@
+"""The program: set up, run, refuse and answer in the way that an operator or a script can use."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from server.store.migrate import DEMO, prepare_database
+from tests.serve.support import ROOT, until
+from tests.servers import run_apart
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def evenkeel(folder: Path, *arguments: str, url: str | None = None) -> subprocess.CompletedProcess[str]:
+    environ = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "DATABASE_URL": url or f"sqlite:///{folder / 'e.db'}",
+        "EVENKEEL_KEY_FILE": str(folder / "e.key"),
+        "EVENKEEL_PORT": "0",
+        "EVENKEEL_ARGON2_MEMORY_KIB": "8",
+        "EVENKEEL_ARGON2_PASSES": "1",
+    }
+    command = [sys.executable, "-m", "ops.cli", *arguments]
+    return subprocess.run(
+        command,
+        env=environ,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        timeout=90,
+    )
+
+
+def test_a_new_service_is_set_up_and_found_well(tmp_path: Path) -> None:
+    """`init` makes a key that is its owner's alone, a database and the first people; then `doctor` finds all well."""
+    before = evenkeel(tmp_path, "doctor", "--json")
+    assert before.returncode == 1
+    missing = {check["name"]: check for check in json.loads(before.stdout)["checks"] if not check["ok"]}
+    assert {"key", "database", "people to call"} <= missing.keys()
+    assert "evenkeel init" in missing["key"]["do"]
+
+    made = evenkeel(tmp_path, "init", "--admin", "Ada Lark", "--moderator", "Morgan", "--json")
+    assert made.returncode == 0, made.stderr
+    people = json.loads(made.stdout)["people"]
+    assert [person["role"] for person in people] == ["admin", "moderator"]
+    assert len({person["password"] for person in people}) == 2
+    assert stat.S_IMODE((tmp_path / "e.key").stat().st_mode) == 0o600
+
+    after = evenkeel(tmp_path, "doctor", "--json")
+    assert after.returncode == 0, after.stdout
+    on_duty = evenkeel(tmp_path, "shift", "add", "--name", "Morgan", "--hours", "2", "--json")
+    assert on_duty.returncode == 0, on_duty.stderr
+    again = evenkeel(tmp_path, "init", "--json")
+    assert json.loads(again.stdout)["key_made"] is False
+
+
+def test_serve_refuses_in_one_line(tmp_path: Path) -> None:
+    """Without a key, on an open address, or on a demonstration's database, `serve` says what to do and ends with 2."""
+    for arguments, url, word in (
+        (["serve"], None, "evenkeel init"),
+        (["serve", "--host", "0.0.0.0"], None, "loopback"),
+    ):
+        refused = evenkeel(tmp_path, *arguments, url=url)
+        assert refused.returncode == 2
+        assert word in refused.stderr
+        assert len(refused.stderr.strip().splitlines()) == 1
+    demo = f"sqlite:///{tmp_path / 'demo.db'}"
+    assert evenkeel(tmp_path, "init", "--json").returncode == 0
+    run_apart(lambda: prepare_database(demo, DEMO))
+    refused = evenkeel(tmp_path, "serve", "--json", url=demo)
+    assert refused.returncode == 2
+    assert json.loads(refused.stdout)["error"] == "wrong_kind"
+
+
+def test_a_real_service_is_served_and_stopped(tmp_path: Path) -> None:
+    """`serve` becomes the supervisor in the same process, serves, and stops in order when it is told to."""
+    assert evenkeel(tmp_path, "init", "--admin", "Ada Lark", "--json").returncode == 0
+    environ = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'e.db'}",
+        "EVENKEEL_KEY_FILE": str(tmp_path / "e.key"),
+    }
+    log = tmp_path / "log"
+    with log.open("wb") as sink:
+        command = [sys.executable, "-m", "ops.cli", "serve", "--port", "0"]
+        serving = subprocess.Popen(command, env=environ, cwd=ROOT, stdout=sink, stderr=sink)
+    try:
+        until(lambda: b'"serving"' in log.read_bytes(), "serving")
+        serving.send_signal(signal.SIGTERM)
+        assert serving.wait(30) == 0
+    finally:
+        serving.kill()
+        serving.wait()
+
+
+def test_the_base_install_says_what_is_missing(tmp_path: Path) -> None:
+    """Without the server's packages the program names the extra to install, and shows no traceback."""
+    blocker = "import sys; sys.modules['typer'] = None; from ops.cli import main; main()"
+    said = subprocess.run(
+        [sys.executable, "-c", blocker], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert said.returncode == 2
+    assert "evenkeel[server]" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_a_text_is_screened_without_being_kept(tmp_path: Path) -> None:
+    """`watchwords screen` gives the verdict that a message would get."""
+    clean = evenkeel(tmp_path, "watchwords", "screen", "the beans have come up", "--json")
+    assert json.loads(clean.stdout) | {"lists": ""} == {
+        "level": 0,
+        "disposition": "publish",
+        "complete": True,
+        "lists": "",
+        "findings": [],
+    }
+    urgent = json.loads(
+        evenkeel(tmp_path, "watchwords", "screen", "I am going to kill myself tonight", "--json").stdout
+    )
+    assert urgent["level"] == 3
+    assert urgent["findings"]
