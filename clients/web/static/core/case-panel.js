@@ -123,14 +123,33 @@ function facts(page, me, now, act, result) {
     nodes.push(el("p", { class: "ek-panel ek-row__body", text: page.report }));
   }
   nodes.push(el("h3", { class: "nhsuk-heading-s", text: "Conversation" }));
-  nodes.push(conversation(page.items, me, now, (id, held) =>
+  nodes.push(window_(page.case.id, conversation(page.items, me, now, (id, held) =>
     (held ? ON_HELD : ON_SHOWN).filter((name) => allowed.includes(name)).map((name) =>
-      button(t(`act.${name}`), "nhsuk-button--secondary ek-small", () => act({ act: name, message: id })))));
+      button(t(`act.${name}`), "nhsuk-button--secondary ek-small", () => act({ act: name, message: id }))))));
   if (page.private?.length) {
     nodes.push(el("h3", { class: "nhsuk-heading-s", text: "Private messages" }));
     nodes.push(conversation(page.private, me, now, () => []));
   }
   return nodes;
+}
+
+/** How far each case's conversation was scrolled, so that a redrawn one stays where its reader was. @type {Map<string, number>} */
+const scrolled = new Map();
+
+/**
+ * A window onto a conversation that opens at what was noticed last, with the acts of the case still in sight.
+ * @param {string} id
+ * @param {HTMLElement} list
+ */
+function window_(id, list) {
+  const frame = el("div", { class: "ek-case__talk", attrs: { tabindex: "0", role: "region", "aria-label": "Conversation" } }, [list]);
+  requestAnimationFrame(() => {
+    const noticed = [...list.querySelectorAll(".ek-row-acts, .ek-row--held")].at(-1)?.closest("li");
+    const middle = noticed ? noticed.offsetTop - frame.offsetTop - (frame.clientHeight - noticed.clientHeight) / 2 : frame.scrollHeight;
+    frame.scrollTop = scrolled.get(id) ?? middle;
+    frame.addEventListener("scroll", () => scrolled.set(id, frame.scrollTop), { passive: true });
+  });
+  return frame;
 }
 
 /** Where the detail of a line is a code, the section of the catalogue that knows it. @type {Record<string, string>} */
