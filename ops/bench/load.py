@@ -76,7 +76,7 @@ class Load:
 
     def __init__(self, port: int, seats: Sequence[Seat]) -> None:
         self._salt = os.urandom(3).hex()
-        self._sent = 0
+        self.sent = 0
         self._connections = [self._open(port, seat) for seat in seats]
         self._poll = select.epoll()
         self._by_fd = {}
@@ -137,8 +137,8 @@ class Load:
     def _send(self, connection: _Connection, at: float) -> None:
         frame, id_at = connection.feed_frame[connection.n % len(connection.feed_frame)]
         connection.n += 1
-        self._sent += 1
-        frame[id_at : id_at + _ID_BYTES] = f"{self._salt}{self._sent:010d}".encode()
+        self.sent += 1
+        frame[id_at : id_at + _ID_BYTES] = f"{self._salt}{self.sent:010d}".encode()
         connection.waiting.append(at)
         # A frame is far smaller than a socket's buffer, and few are ever under way on one connection.
         if connection.sock.send(frame) != len(frame):

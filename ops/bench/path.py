@@ -50,11 +50,13 @@ SHAPES: Final = (Shape(20), Shape(2))
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One run of one shape."""
+    """One run of one shape. `cpu_us`: processor time of the server for one message at the peak, in microseconds; it
+    says what a message costs also on a machine where others take their share of the core."""
 
     shape: str
     peak: Measured
     at_rate: Measured | None
+    cpu_us: float
     flush_p50_ms: float
     flush_p99_ms: float
 
@@ -88,23 +90,43 @@ def _round(place: Path, trial: Trial, shape: Shape, seconds: float) -> Round:
         Seat(person.token, room) for room, people in zip(trial.rooms, trial.members, strict=True) for person in people
     ]
     flushes = flush_ms(place, 100)
-    with serving(trial) as port:
-        load = Load(port, seats)
+    with serving(trial) as server:
+        load = Load(server.port, seats)
         try:
             at_rate = load.open_loop(OPEN_RATE, seconds) if shape.per_room == 20 else None
             flushes += flush_ms(place, 100)
+            used_s, sent = server.cpu_s(), load.sent
             peak = load.closed_loop(SENDERS, seconds)
+            cpu_us = (server.cpu_s() - used_s) / (load.sent - sent) * 1e6
         finally:
             load.close()
     flushes = sorted(flushes + flush_ms(place, 100))
     return Round(
-        f"rooms_of_{shape.per_room}", peak, at_rate, flushes[len(flushes) // 2], flushes[int(len(flushes) * 0.99)]
+        f"rooms_of_{shape.per_room}",
+        peak,
+        at_rate,
+        cpu_us,
+        flushes[len(flushes) // 2],
+        flushes[int(len(flushes) * 0.99)],
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A bench worker that answers on `port`."""
+
+    port: int
+    pid: int
+
+    def cpu_s(self) -> float:
+        """Processor time that it has used, all threads together, in seconds."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def serving(trial: Trial, core: int | None = 0) -> Iterator[int]:
-    """A bench worker on `core`, and this process on another; gives the port."""
+def serving(trial: Trial, core: int | None = 0) -> Iterator[Serving]:
+    """A bench worker on `core`, and this process on another."""
     listener = bind("127.0.0.1", 0)
     port = int(listener.getsockname()[1])
     beats, their_end = os.pipe()
@@ -123,7 +145,7 @@ def serving(trial: Trial, core: int | None = 0) -> Iterator[int]:
     try:
         if not os.read(beats, 1):
             raise RuntimeError("the worker did not start; try `evenkeel doctor`")
-        yield port
+        yield Serving(port, worker.pid)
         worker.send_signal(signal.SIGTERM)
         worker.wait(30)
     finally:
@@ -143,6 +165,7 @@ def summary(runs: list[Round]) -> dict[str, Any]:
         chosen = [run for run in runs if run.shape == name]
         figures[name] = {
             "peak": _median([run.peak for run in chosen]),
+            "server_cpu_us_per_message": round(statistics.median(run.cpu_us for run in chosen)),
             **({"at_1000_per_s": _median(rated)} if (rated := [run.at_rate for run in chosen if run.at_rate]) else {}),
         }
     flush_p99 = statistics.median(run.flush_p99_ms for run in runs)
@@ -177,5 +200,5 @@ def _line(run: Round) -> str:
     at_rate = "" if run.at_rate is None else f"; at 1,000/s p99 {run.at_rate.ack_p99_ms:.1f} ms"
     return (
         f"{run.peak.messages_per_s:,.0f} messages/s, ack p50 {run.peak.ack_p50_ms:.1f} p99 {run.peak.ack_p99_ms:.1f} ms"
-        f"{at_rate}; flush p99 {run.flush_p99_ms:.2f} ms"
+        f", {run.cpu_us:.0f} us of the server's core each{at_rate}; flush p99 {run.flush_p99_ms:.2f} ms"
     )

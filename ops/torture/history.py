@@ -16,6 +16,7 @@ from ops.torture.clients import Log
 from server.actions.raising import concern_level
 from server.actions.rendering import PAGE_CHANNEL
 from server.clock import from_us, real_us
+from server.store.cases import RUNNING
 from server.store.schema import case_message, event, feed, message, notice, obligation
 
 LATE_S = 5.0
@@ -44,7 +45,7 @@ class Stored:
         heads: last seq given out, by room feed; logged: every seq in the log of that feed, in order.
         covered: messages with a case that has an obligation, in whatever state.
         unmade: calls, and obligations, that should have been moved on some seconds ago.
-        uncalled: obligations at the highest level for which no call was ever made.
+        uncalled: obligations at the highest level that nobody has taken and for which no call was ever made.
         pages: calls that were made on somebody's page, by recipient.
     """
 
@@ -110,7 +111,10 @@ def unmade(conn: Connection) -> tuple[str, ...]:
 
 def _uncalled(conn: Connection) -> tuple[str, ...]:
     called = select(notice.c.obligation).where(_MADE)
-    query = select(obligation.c.id).where(obligation.c.level == 3, obligation.c.id.not_in(called))
+    # Whoever took a case before its first call went out needs none.
+    query = select(obligation.c.id).where(
+        obligation.c.level == 3, obligation.c.state == RUNNING, obligation.c.id.not_in(called)
+    )
     return tuple(conn.execute(query).scalars())
 
 
