@@ -73,8 +73,11 @@ async def test_the_story_is_told_and_the_visitor_can_take_it_up(demo: Running) -
 
 
 def test_it_answers_within_ten_seconds(demo: Running) -> None:
-    """From nothing, with migrations, two days of talk and all lists loaded, it answers within ten seconds."""
-    assert demo.answers_after_s < ANSWERS_WITHIN_S
+    """From nothing, with migrations, two days of talk and all lists loaded, it answers within ten seconds.
+
+    Time in which the machine was busy with something else, such as other tests, is taken off.
+    """
+    assert demo.answers_after_s - demo.queued_s < ANSWERS_WITHIN_S
 
 
 def test_it_prints_where_each_person_begins(demo: Running) -> None:
