@@ -89,10 +89,8 @@ async def _run(console: Console, arguments: list[str], *, speed: float, seed: in
         if ready is None:
             return
         console.print(links(ready))
-        console.print(
-            f"Begin at [bold]{ready.url}/demo[/bold]: one press for each of them. Everybody here is invented."
-        )
-        console.print(f"Programs sign in with a name from this list and the pass phrase {ready.password}")
+        console.print(f"Begin at [bold]{ready.url}/demo[/bold], one press for each. All of them are invented.")
+        console.print(f"Or sign in by name; the pass phrase of everybody here is {ready.password}")
         console.print("Ctrl-C stops.")
         waits = {
             "stop": loop.create_task(stop.wait()),

@@ -76,6 +76,12 @@ class Running:
             assert self.process.poll() is None, self.errors
             time.sleep(0.02)
 
+    def stop(self) -> int:
+        """Press Ctrl-C, unless it has ended; returns its status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        return self.process.wait(20)
+
     def enter(self, door: str) -> str:
         """Press a door's button; returns the token of the session, as its cookie holds it."""
         request = urllib.request.Request(
