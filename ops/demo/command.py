@@ -82,19 +82,20 @@ async def _run(console: Console, arguments: list[str], *, speed: float, seed: in
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
     console.print("Starting: an invented service with two days of talk ...")
-    async with started(arguments, stop) as (server, ready):
+    async with started(arguments) as server:
+        from ops.demo.simulator import simulate  # half a second that the server's start covers
+
+        ready = await _ready(server, stop)
         if ready is None:
             return
         console.print(links(ready))
-        console.print(
-            f"Begin at [bold]{ready.url}/demo[/bold]: one press for each of them. Everybody here is invented."
-        )
-        console.print(f"Programs sign in with a name from this list and the pass phrase {ready.password}")
+        console.print(f"Begin at [bold]{ready.url}/demo[/bold], one press for each. All of them are invented.")
+        console.print(f"Or sign in by name; the pass phrase of everybody here is {ready.password}")
         console.print("Ctrl-C stops.")
         waits = {
             "stop": loop.create_task(stop.wait()),
             "server": loop.create_task(server.wait()),
-            "people": loop.create_task(_simulate(ready, seed=seed, speed=speed)),
+            "people": loop.create_task(simulate(ready, seed=seed, speed=speed)),
         }
         done, _ = await asyncio.wait(waits.values(), timeout=exit_after, return_when=asyncio.FIRST_COMPLETED)
         for task in waits.values():
@@ -108,30 +109,25 @@ async def _run(console: Console, arguments: list[str], *, speed: float, seed: in
         console.print("Stopping.")
 
 
-async def _simulate(ready: Ready, *, seed: int, speed: float) -> None:
-    from ops.demo.simulator import simulate
-
-    await simulate(ready, seed=seed, speed=speed)
-
-
 @contextlib.asynccontextmanager
-async def started(arguments: list[str], stop: asyncio.Event) -> AsyncIterator[tuple[Process, Ready | None]]:
-    """The server, from when it answers to the end of the block; None instead if `stop` was set before.
-
-    Raises:
-        NotStartedError: it ended instead, or took too long.
-    """
+async def started(arguments: list[str]) -> AsyncIterator[Process]:
+    """The server's process; it has ended when the block has."""
     # A session of its own: Ctrl-C reaches this process alone, which then stops the server in the right order.
     server = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ops.demo.service", *arguments), stdin=PIPE, stdout=PIPE, start_new_session=True
     )
     try:
-        yield server, await _ready(server, stop)
+        yield server
     finally:
         await _end(server)
 
 
 async def _ready(server: Process, stop: asyncio.Event) -> Ready | None:
+    """What the server says when it answers; None if `stop` was set before.
+
+    Raises:
+        NotStartedError: it ended instead, or took too long.
+    """
     loop = asyncio.get_running_loop()
     if server.stdout is None:
         raise RuntimeError("the server was started without a pipe")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from ops.demo.people import CHATTERS, ROOMS, TROUBLED
-from ops.demo.texts import Conversation, Stories, Story
+from ops.demo.texts import Conversation, FlaggedStory, Stories, Story
 
 FIRST_S: Final = 2.0
 GAP_S: Final = (1.5, 3.0)
@@ -57,6 +57,7 @@ class _Chat:
     line: int = 0
     last: tuple[int, str] | None = None
     slip: str | None = None
+    comfort: list[tuple[int, str]] = field(default_factory=list)
 
 
 def split(conversations: tuple[Conversation, ...]) -> tuple[tuple[Conversation, ...], tuple[Conversation, ...]]:
@@ -75,6 +76,8 @@ def script(talk: Mapping[str, tuple[Conversation, ...]], stories: Stories, seed:
     while True:
         if worry_at_s <= at_s:
             yield Said(n, worry_at_s, story.room, who, story.text, kind)
+            if isinstance(story, FlaggedStory):
+                chats[story.room].comfort = [(n, text) for text in story.comfort]
             worry_at_s, kind, who, story = next(worries)
         else:
             room, speaker, text, reply_to = next(chatting)
@@ -103,8 +106,14 @@ def _chat(conversations: tuple[Conversation, ...], dice: random.Random) -> _Chat
 def _talk(chats: dict[str, _Chat], dice: random.Random) -> Iterator[tuple[str, str, str, int | None]]:
     """Room, speaker, text and what it answers: now here, now there."""
     while True:
-        room = dice.choice(list(chats))
+        # Whoever is not well is answered before anything else is said.
+        room = next((key for key, chat in chats.items() if chat.comfort), None) or dice.choice(list(chats))
         chat = chats[room]
+        if chat.comfort:
+            answers, text = chat.comfort.pop(0)
+            chat.slip = None
+            yield room, chat.people[len(chat.comfort)], text, answers
+            continue
         if chat.slip is not None and chat.last is not None:
             text, chat.slip = chat.slip, None
             yield room, chat.last[1], text, None

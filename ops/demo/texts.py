@@ -38,6 +38,12 @@ class Story(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     held: bool
 
 
+class FlaggedStory(Story, frozen=True, forbid_unknown_fields=True):
+    """A story that the room sees, and what others of the room answer."""
+
+    comfort: tuple[str, ...]
+
+
 class PastStory(Story, frozen=True, forbid_unknown_fields=True):
     """A story that was over before the demonstration began, with how it ended."""
 
@@ -66,7 +72,7 @@ class ByLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Stories(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of `stories.toml`."""
 
-    flagged: tuple[Story, ...]
+    flagged: tuple[FlaggedStory, ...]
     urgent: tuple[Story, ...]
     past: tuple[PastStory, ...]
     replies: ByLevel

@@ -18,6 +18,8 @@ from http.client import HTTPMessage, HTTPResponse
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from clients.sdk import Client
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +51,8 @@ class Running:
     Attributes:
         began: `time.time()` at its start.
         answers_after_s: from its start until it answered a request.
+        queued_s: how much of that its two processes stood in line for a processor, because the machine was busy with
+            others (Linux counts it; 0 elsewhere).
     """
 
     process: subprocess.Popen[str]
@@ -56,6 +60,7 @@ class Running:
     folder: Path
     began: float
     answers_after_s: float = 0.0
+    queued_s: float = 0.0
     printed: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -70,6 +75,12 @@ class Running:
             assert time.monotonic() < until, (text, self.printed, self.errors)
             assert self.process.poll() is None, self.errors
             time.sleep(0.02)
+
+    def stop(self) -> int:
+        """Press Ctrl-C, unless it has ended; returns its status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        return self.process.wait(20)
 
     def enter(self, door: str) -> str:
         """Press a door's button; returns the token of the session, as its cookie holds it."""
@@ -125,6 +136,7 @@ def running(folder: Path, *arguments: str) -> Iterator[Running]:
         reader.start()
     try:
         run.answers_after_s = _answering(run)
+        run.queued_s = _queued(run)
         run.wait_for("Ctrl-C stops")
         yield run
     finally:
@@ -144,6 +156,16 @@ def running(folder: Path, *arguments: str) -> Iterator[Running]:
 def _read(pipe: IO[str], lines: list[str]) -> None:
     for line in pipe:
         lines.append(line)
+
+
+def _queued(run: Running) -> float:
+    """Seconds that the main threads of both processes waited for a processor so far."""
+    parent = psutil.Process(run.process.pid)
+    waited_ns = 0
+    for process in (parent, *parent.children()):
+        with contextlib.suppress(OSError):
+            waited_ns += int(Path(f"/proc/{process.pid}/schedstat").read_text().split()[1])
+    return waited_ns / 1e9
 
 
 def _answering(run: Running) -> float:

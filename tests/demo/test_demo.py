@@ -1,12 +1,10 @@
-"""The demonstration as a visitor meets it, by its pages and the SDK. One run, ten times as fast, serves all tests."""
+"""The demonstration as a visitor meets it, by its pages and the SDK. One run, eight times as fast, serves all tests."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import hashlib
-import os
-import signal
 import socket
 import stat
 import subprocess
@@ -24,7 +22,7 @@ from server.settings import make_key
 from server.store.migrate import PRODUCTION, prepare_database
 from tests.demo.support import Running, free_port, running, start
 
-SPEED = 10
+SPEED = 8
 ANSWERS_WITHIN_S = 10.0
 MEMORY_MIB = 300
 T = TypeVar("T")
@@ -73,8 +71,11 @@ async def test_the_story_is_told_and_the_visitor_can_take_it_up(demo: Running) -
 
 
 def test_it_answers_within_ten_seconds(demo: Running) -> None:
-    """From nothing, with migrations, two days of talk and all lists loaded, it answers within ten seconds."""
-    assert demo.answers_after_s < ANSWERS_WITHIN_S
+    """From nothing, with migrations, two days of talk and all lists loaded, it answers within ten seconds.
+
+    Time in which the machine was busy with something else, such as other tests, is taken off.
+    """
+    assert demo.answers_after_s - demo.queued_s < ANSWERS_WITHIN_S
 
 
 def test_it_prints_where_each_person_begins(demo: Running) -> None:
@@ -197,8 +198,7 @@ def test_two_do_not_share_a_folder(demo: Running) -> None:
 def test_ctrl_c_stops_everything(demo: Running) -> None:
     """Ctrl-C ends both processes with status 0, and the port is free again."""
     children = psutil.Process(demo.process.pid).children(recursive=True)
-    os.kill(demo.process.pid, signal.SIGINT)
-    assert demo.process.wait(20) == 0, demo.errors
+    assert demo.stop() == 0, demo.errors
     assert not any(child.is_running() for child in children)
     with contextlib.closing(socket.socket()) as probe:
         assert probe.connect_ex(("127.0.0.1", demo.port)) != 0
@@ -206,12 +206,23 @@ def test_ctrl_c_stops_everything(demo: Running) -> None:
 
 def test_keep_goes_on_where_the_last_one_ended_and_exit_after_ends_it(demo: Running) -> None:
     """With --keep nothing is made anew, and --exit-after ends it by itself with status 0."""
+    demo.stop()
     key = (demo.folder / "evenkeel.key").read_bytes()
     again = start(demo.folder, f"--port={free_port()}", "--keep", "--exit-after=0.5")
     printed, errors = again.communicate(timeout=40)
     assert again.returncode == 0, errors
     assert "/demo" in printed
     assert (demo.folder / "evenkeel.key").read_bytes() == key
+
+
+def test_the_server_ends_with_its_starter(demo: Running) -> None:
+    """A starter that is killed leaves no server behind."""
+    demo.stop()
+    with running(demo.folder, "--keep") as run:
+        (server,) = psutil.Process(run.process.pid).children()
+        run.process.kill()
+        server.wait(15)
+        assert not server.is_running()
 
 
 async def test_a_real_services_database_is_refused_and_left_alone(tmp_path: Path) -> None:

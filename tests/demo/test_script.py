@@ -61,6 +61,14 @@ def test_the_story_comes_at_its_times_with_other_people_each_time() -> None:
     assert sorted(turn) == sorted(people.TROUBLED)
 
 
+def test_whoever_is_not_well_is_answered_next() -> None:
+    """After a worrying message the next words of anybody are kind ones, in that room, to that person."""
+    lines = said(1, 1200)
+    for line in (line for line in lines if line.kind == "flagged"):
+        answers = [later for later in lines[line.n + 1 :] if later.kind == "talk"][:2]
+        assert [(answer.room, answer.reply_to) for answer in answers] == [(line.room, line.n)] * 2
+
+
 def test_an_answer_follows_what_it_answers() -> None:
     """A reply names an earlier message of the same room by somebody else."""
     lines = said(1, 1200)
@@ -94,13 +102,14 @@ def test_every_story_is_met_as_it_says(pipeline: Pipeline) -> None:
 
 
 def test_kind_answers_open_no_case(pipeline: Pipeline) -> None:
-    """What the team and the helped write in private is not itself flagged."""
+    """What the team, the helped and the room write in answer is not itself flagged."""
     by_team = (*(story.reply for story in STORIES.past), *(STORIES.replies.of(level) for level in (1, 2, 3)))
     by_members = (*(story.answer for story in STORIES.past), *STORIES.answers.lines)
+    by_the_room = (*STORIES.greetings.lines, *(text for story in STORIES.flagged for text in story.comfort))
     verdicts = {
         **{text: met(pipeline, text, RoomKind.SUPPORT, Role.MODERATOR) for text in by_team if text},
         **{text: met(pipeline, text, RoomKind.SUPPORT) for text in by_members if text},
-        **{text: met(pipeline, text.format(name="Bluebell")) for text in STORIES.greetings.lines},
+        **{text: met(pipeline, text.format(name="Bluebell")) for text in by_the_room},
     }
     assert {text for text, verdict in verdicts.items() if verdict.level is not Level.NONE} == set()
 
