@@ -7,11 +7,18 @@ from collections.abc import Collection, Mapping, Sequence
 from moderation.types import TextKind
 from server.actions import accounts, dispatch, feeds
 from server.actions.services import Services
-from server.auth.origins import check_host, check_origin
+from server.auth.origins import (
+    bearer_token,
+    check_host,
+    check_origin,
+    cookie_value,
+    is_program,
+    only,
+)
 from server.auth.permissions import require
 from server.auth.requester import Requester
 from server.clock import to_ms
-from server.errors import NotFound, NotSignedIn, Refused
+from server.errors import BadRequest, NotFound, NotSignedIn, Refused
 from server.feeds import FeedEvent, Following
 from server.live.verbs import Upgrade
 from server.protocol import frames
@@ -34,15 +41,16 @@ class LiveVerbs:
         settings = self._services.settings
         if upgrade.path.partition("?")[0] != PATH:
             raise NotFound("There is no socket here. Connect to /ws.")
-        if not check_host(_only(upgrade, "host"), settings.allowed_hosts):
-            raise Refused("This service is not reached by that name.", code="host")
-        bearer = _bearer(upgrade)
-        if bearer is None and not check_origin(_only(upgrade, "origin"), settings.allowed_origins):
+        if not check_host(only(_values(upgrade, "host")), settings.allowed_hosts):
+            raise BadRequest("This service is not reached by that name.", code="host")
+        if _is_program(upgrade):
+            return await accounts.authenticate(self._services, bearer_token(_values(upgrade, "authorization")))
+        if not check_origin(only(_values(upgrade, "origin")), settings.allowed_origins):
             raise Refused("A socket can only be opened from this service's own pages.", code="origin")
-        return await accounts.authenticate(self._services, bearer or _cookie(upgrade, self._cookie))
+        return await accounts.authenticate(self._services, cookie_value(_values(upgrade, "cookie"), self._cookie))
 
     async def redeem_ticket(self, requester: Requester, upgrade: Upgrade, ticket: str | None) -> None:
-        if _bearer(upgrade) is not None:
+        if _is_program(upgrade):
             return
         if ticket is None:
             raise NotSignedIn("Ask for a ticket first (POST /api/ticket) and put it into hello.", code="ticket")
@@ -93,20 +101,9 @@ class LiveVerbs:
             await dispatch.run(self._services, requester, call, "")
 
 
-def _only(upgrade: Upgrade, name: str) -> str | None:
-    """The header if it came exactly once."""
-    values = [value for header, value in upgrade.headers if header == name]
-    return values[0] if len(values) == 1 else None
+def _values(upgrade: Upgrade, name: str) -> list[str]:
+    return [value for header, value in upgrade.headers if header == name]
 
 
-def _bearer(upgrade: Upgrade) -> str | None:
-    scheme, _, token = (_only(upgrade, "authorization") or "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
-
-
-def _cookie(upgrade: Upgrade, name: str) -> str | None:
-    for part in (_only(upgrade, "cookie") or "").split(";"):
-        key, _, value = part.strip().partition("=")
-        if key == name:
-            return value
-    return None
+def _is_program(upgrade: Upgrade) -> bool:
+    return is_program({header for header, _ in upgrade.headers})
