@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from moderation.types import TextKind
 from server.actions import accounts, dispatch, feeds
@@ -24,6 +25,9 @@ from server.live.verbs import Upgrade
 from server.protocol import frames
 
 PATH = "/ws"
+# A session that was found alive so long ago is asked after again before a frame is carried out. The look at the
+# sessions comes every 5 s, so that this costs nothing as long as it does.
+BELIEVED = timedelta(seconds=10)
 SERVER = "evenkeel/0.1.0"
 
 
@@ -35,6 +39,7 @@ class LiveVerbs:
         settings = services.settings
         self._cookie = "__Host-evenkeel" if settings.tls else "evenkeel"
         self._active: set[str] = set()
+        self._found_alive: dict[str, datetime] = {}
         self._touched_at = services.clock.now()
 
     async def open_connection(self, upgrade: Upgrade) -> Requester:
@@ -69,10 +74,12 @@ class LiveVerbs:
         )
 
     async def run(self, requester: Requester, command: frames.AnyCommand, request_id: str) -> frames.AnyReply:
+        await self._check_session(requester)
         self._active.add(requester.session)
         return await dispatch.run(self._services, requester, command, request_id)
 
     async def follow(self, requester: Requester, feed: str, after: frames.Position | None) -> Following:
+        await self._check_session(requester)
         return await feeds.follow(self._services, requester, feed, after)
 
     async def events_after(self, positions: Mapping[str, int]) -> Mapping[str, Sequence[FeedEvent]]:
@@ -82,13 +89,23 @@ class LiveVerbs:
         return await feeds.heads(self._services, feeds_)
 
     async def sessions_alive(self, session_ids: Collection[str]) -> set[str]:
-        alive = await accounts.sessions_alive(self._services, session_ids)
         now = self._services.clock.now()
+        alive = await accounts.sessions_alive(self._services, session_ids)
+        self._found_alive = dict.fromkeys(alive, now)
         if now - self._touched_at >= accounts.TOUCH_EVERY:
             # Whoever did something keeps their session; an open tab that nobody uses idles out.
             active, self._active, self._touched_at = self._active & alive, set(), now
             await accounts.keep_alive(self._services, active)
         return alive
+
+    async def _check_session(self, requester: Requester) -> None:
+        """Raises NotSignedIn if the session idled out, came to its absolute end, or was ended elsewhere."""
+        now, found = self._services.clock.now(), self._found_alive.get(requester.session)
+        if found is not None and now - found < BELIEVED:
+            return
+        if not await accounts.sessions_alive(self._services, (requester.session,)):
+            raise NotSignedIn("Your session has ended. Please sign in again.", code="expired")
+        self._found_alive[requester.session] = now
 
     async def screen_only(self, requester: Requester, command: frames.AnyCommand) -> None:
         """A text refused for its rate: if it needs a person, it is a call for help and is stored as one."""
