@@ -30,11 +30,13 @@ from server.jobs.ladders import run_ladders
 from server.live.dispatch import LiveVerbs
 from server.live.handover import check_handover
 from server.live.hub import Hub
+from server.live.seats import SeatLimits
 from server.notify import TerminalNotifier
 from server.settings import Settings, read_key
 from server.store.store import open_store
 from server.supervisor.listener import bind as bind  # noqa: PLC0414 - callers of this module bind too
 from server.web.app import build_app
+from server.web.patience import PatientHttp, patient
 from server.web.settings import DemoDoor, WebSettings
 from watchwords.matcher import Matcher
 
@@ -56,6 +58,15 @@ class Watch:
     beat: Callable[[], None] = lambda: None
     mark: Callable[[bytes | None], None] | None = None
     stalls: Mapping[bytes, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeLimits:
+    """Bounds on what clients may take from the edges; times in seconds."""
+
+    seats: SeatLimits = field(default_factory=SeatLimits)
+    head_s: float = PatientHttp.head_s
+    body_s: float = PatientHttp.body_s
 
 
 def derive(wrapping_key: bytes, purpose: str) -> bytes:
@@ -118,12 +129,14 @@ async def serve_edges(
     watch: Watch | None = None,
     doors: tuple[DemoDoor, ...] = (),
     drain_s: float = DRAIN_S,
+    limits: EdgeLimits | None = None,
 ) -> None:
     """Serve HTTP and sockets on `listener` until `stop` is set, then drain for at most `drain_s` and return."""
+    limits = limits or EdgeLimits()
     watch = watch or Watch()
     loop = asyncio.get_running_loop()
     check_handover()
-    hub = Hub(LiveVerbs(services))
+    hub = Hub(LiveVerbs(services), seats=limits.seats, trusted_proxies=services.settings.trusted_proxies)
     services.bus.listen(hub.events, hub.moved)
 
     def close_sessions(sessions: tuple[str, ...]) -> None:
@@ -135,7 +148,7 @@ async def serve_edges(
     config = uvicorn.Config(
         app,
         ws=hub.protocol,
-        http="httptools",
+        http=patient(limits.head_s, limits.body_s),
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -32,7 +32,7 @@ from server.actions.services import Services
 from server.auth.requester import Requester
 from server.bus.in_process import InProcessBus
 from server.ids import new_id
-from server.main import bind, serve_edges
+from server.main import EdgeLimits, bind, serve_edges
 from server.settings import Settings
 from server.store.migrate import TEST, prepare_database
 from server.store.store import open_store
@@ -162,13 +162,13 @@ class Edge:
 
 
 @contextlib.asynccontextmanager
-async def serving(database_url: str, **settings: object) -> AsyncIterator[Edge]:
+async def serving(database_url: str, limits: EdgeLimits | None = None, **settings: object) -> AsyncIterator[Edge]:
     """The whole service with its edges on a loopback port, drained and stopped at the end."""
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
     async with open_services(database_url, port=port, **settings) as services:
         stop = asyncio.Event()
-        task = asyncio.create_task(serve_edges(services, listener, stop, drain_s=0.5))
+        task = asyncio.create_task(serve_edges(services, listener, stop, drain_s=0.5, limits=limits))
         try:
             await _answering(port)
             yield Edge(services, f"http://127.0.0.1:{port}")

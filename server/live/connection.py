@@ -22,6 +22,7 @@ from server.live import metrics
 from server.live.delivery import encode_reply
 from server.live.followers import Follower
 from server.live.limits import Allowance
+from server.live.seats import Seat
 from server.live.shape import Features
 from server.live.socket import PING, Phase, WebSocket
 from server.live.verbs import Upgrade
@@ -67,6 +68,7 @@ class Connection(WebSocket):
         "_replies",
         "_reply_bytes",
         "_running_since",
+        "_seat",
         "_session",
         "_task",
         "_upgrade",
@@ -92,6 +94,7 @@ class Connection(WebSocket):
         self._replies: list[bytes] = []
         self._reply_bytes = 0
         self._upgrade: Upgrade | None = None
+        self._seat: Seat | None = None
         self._opened_at = self.heard_at = self._pinged_at = 0.0
         self._lagging_since = 0.0
 
@@ -133,7 +136,12 @@ class Connection(WebSocket):
         if codec is None:
             names = " or ".join(known.subprotocol for known in Codec)
             raise BadRequest(f"Offer the subprotocol {names}.", field="Sec-WebSocket-Protocol")
+        address = self.hub.address_of(upgrade)
+        self.hub.seats.check_address(address)
         self.requester = await self.hub.verbs.open_connection(upgrade)
+        if self.phase is not Phase.HANDSHAKE:  # it went away meanwhile, and would never give its seat back
+            raise Unavailable("Connect again.")
+        self._seat = self.hub.seats.take(self.requester.account, address, is_staff=self.requester.is_staff)
         self.codec = codec
         self._upgrade = upgrade
         return codec.subprotocol
@@ -144,6 +152,12 @@ class Connection(WebSocket):
         self._allowance = Allowance(self.requester.is_staff)
         self.hub.enter(self)
         self.hub.watch(self, now + self.hub.timings.hello_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._seat is not None:
+            self.hub.seats.leave(self._seat)
+            self._seat = None
 
     def ended(self) -> None:
         self._replies.clear()
@@ -283,6 +297,9 @@ class Connection(WebSocket):
             self.reply(_error(exc, request_id, named))
             if isinstance(command, Hello):
                 self._turn_away(exc)
+            elif isinstance(exc, NotSignedIn):
+                self._backlog.clear()
+                self.close(CloseCode.SESSION_ENDED)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not self._is_timed_out or task is None or task.cancelling() > 1:

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from moderation.types import TextKind
 from server.actions import accounts, dispatch, feeds
 from server.actions.services import Services
-from server.auth.origins import check_host, check_origin
+from server.auth.origins import (
+    bearer_token,
+    check_host,
+    check_origin,
+    cookie_value,
+    is_program,
+    only,
+)
 from server.auth.permissions import require
 from server.auth.requester import Requester
 from server.clock import to_ms
-from server.errors import NotFound, NotSignedIn, Refused
+from server.errors import BadRequest, NotFound, NotSignedIn, Refused
 from server.feeds import FeedEvent, Following
 from server.live.verbs import Upgrade
 from server.protocol import frames
 
 PATH = "/ws"
+# A session that was found alive so long ago is asked after again before a frame is carried out. The look at the
+# sessions comes every 5 s, so that this costs nothing as long as it does.
+BELIEVED = timedelta(seconds=10)
 SERVER = "evenkeel/0.1.0"
 
 
@@ -28,21 +39,23 @@ class LiveVerbs:
         settings = services.settings
         self._cookie = "__Host-evenkeel" if settings.tls else "evenkeel"
         self._active: set[str] = set()
+        self._found_alive: dict[str, datetime] = {}
         self._touched_at = services.clock.now()
 
     async def open_connection(self, upgrade: Upgrade) -> Requester:
         settings = self._services.settings
         if upgrade.path.partition("?")[0] != PATH:
             raise NotFound("There is no socket here. Connect to /ws.")
-        if not check_host(_only(upgrade, "host"), settings.allowed_hosts):
-            raise Refused("This service is not reached by that name.", code="host")
-        bearer = _bearer(upgrade)
-        if bearer is None and not check_origin(_only(upgrade, "origin"), settings.allowed_origins):
+        if not check_host(only(_values(upgrade, "host")), settings.allowed_hosts):
+            raise BadRequest("This service is not reached by that name.", code="host")
+        if _is_program(upgrade):
+            return await accounts.authenticate(self._services, bearer_token(_values(upgrade, "authorization")))
+        if not check_origin(only(_values(upgrade, "origin")), settings.allowed_origins):
             raise Refused("A socket can only be opened from this service's own pages.", code="origin")
-        return await accounts.authenticate(self._services, bearer or _cookie(upgrade, self._cookie))
+        return await accounts.authenticate(self._services, cookie_value(_values(upgrade, "cookie"), self._cookie))
 
     async def redeem_ticket(self, requester: Requester, upgrade: Upgrade, ticket: str | None) -> None:
-        if _bearer(upgrade) is not None:
+        if _is_program(upgrade):
             return
         if ticket is None:
             raise NotSignedIn("Ask for a ticket first (POST /api/ticket) and put it into hello.", code="ticket")
@@ -61,10 +74,12 @@ class LiveVerbs:
         )
 
     async def run(self, requester: Requester, command: frames.AnyCommand, request_id: str) -> frames.AnyReply:
+        await self._check_session(requester)
         self._active.add(requester.session)
         return await dispatch.run(self._services, requester, command, request_id)
 
     async def follow(self, requester: Requester, feed: str, after: frames.Position | None) -> Following:
+        await self._check_session(requester)
         return await feeds.follow(self._services, requester, feed, after)
 
     async def events_after(self, positions: Mapping[str, int]) -> Mapping[str, Sequence[FeedEvent]]:
@@ -74,13 +89,23 @@ class LiveVerbs:
         return await feeds.heads(self._services, feeds_)
 
     async def sessions_alive(self, session_ids: Collection[str]) -> set[str]:
-        alive = await accounts.sessions_alive(self._services, session_ids)
         now = self._services.clock.now()
+        alive = await accounts.sessions_alive(self._services, session_ids)
+        self._found_alive = dict.fromkeys(alive, now)
         if now - self._touched_at >= accounts.TOUCH_EVERY:
             # Whoever did something keeps their session; an open tab that nobody uses idles out.
             active, self._active, self._touched_at = self._active & alive, set(), now
             await accounts.keep_alive(self._services, active)
         return alive
+
+    async def _check_session(self, requester: Requester) -> None:
+        """Raises NotSignedIn if the session idled out, came to its absolute end, or was ended elsewhere."""
+        now, found = self._services.clock.now(), self._found_alive.get(requester.session)
+        if found is not None and now - found < BELIEVED:
+            return
+        if not await accounts.sessions_alive(self._services, (requester.session,)):
+            raise NotSignedIn("Your session has ended. Please sign in again.", code="expired")
+        self._found_alive[requester.session] = now
 
     async def screen_only(self, requester: Requester, command: frames.AnyCommand) -> None:
         """A text refused for its rate: if it needs a person, it is a call for help and is stored as one."""
@@ -93,20 +118,9 @@ class LiveVerbs:
             await dispatch.run(self._services, requester, call, "")
 
 
-def _only(upgrade: Upgrade, name: str) -> str | None:
-    """The header if it came exactly once."""
-    values = [value for header, value in upgrade.headers if header == name]
-    return values[0] if len(values) == 1 else None
+def _values(upgrade: Upgrade, name: str) -> list[str]:
+    return [value for header, value in upgrade.headers if header == name]
 
 
-def _bearer(upgrade: Upgrade) -> str | None:
-    scheme, _, token = (_only(upgrade, "authorization") or "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
-
-
-def _cookie(upgrade: Upgrade, name: str) -> str | None:
-    for part in (_only(upgrade, "cookie") or "").split(";"):
-        key, _, value = part.strip().partition("=")
-        if key == name:
-            return value
-    return None
+def _is_program(upgrade: Upgrade) -> bool:
+    return is_program({header for header, _ in upgrade.headers})

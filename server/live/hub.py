@@ -18,12 +18,14 @@ from typing import Any, Final
 
 import structlog
 
+from server.auth.origins import client_address
 from server.feeds import FeedEvent
 from server.live import metrics
 from server.live.connection import Connection
 from server.live.delivery import FEEDS_PER_READ, Delivery
+from server.live.seats import SeatLimits, Seats
 from server.live.socket import SocketLimits, WebSocket
-from server.live.verbs import Verbs
+from server.live.verbs import Upgrade, Verbs
 from server.live.wheel import Wheel
 from server.protocol.codes import CloseCode
 from server.protocol.frames import Drain
@@ -68,6 +70,8 @@ class Hub:
         *,
         limits: SocketLimits | None = None,
         timings: Timings | None = None,
+        seats: SeatLimits | None = None,
+        trusted_proxies: tuple[str, ...] = (),
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
@@ -75,6 +79,8 @@ class Hub:
         self.verbs = verbs
         self.limits = limits or SocketLimits()
         self.timings = timings or Timings()
+        self.seats = Seats(seats)
+        self._trusted_proxies = trusted_proxies
         self.clock = clock
         self.wall = wall
         self._chance = chance
@@ -160,6 +166,11 @@ class Hub:
             return
 
     # --- connections ---
+
+    def address_of(self, upgrade: Upgrade) -> str:
+        """The client's address, behind any trusted proxy."""
+        forwarded = ",".join(value for name, value in upgrade.headers if name == "x-forwarded-for")
+        return client_address(upgrade.peer[0] if upgrade.peer else None, forwarded, self._trusted_proxies)
 
     def enter(self, connection: Connection) -> None:
         self._connections.add(connection)

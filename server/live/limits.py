@@ -1,7 +1,7 @@
 """How often a connection may say what. Generous: a person never meets these, a loop soon does.
 
-Asking for help, acting on a case and opening one are never limited. Per account and per address limits are not decided
-here (`server.auth`): these are the last line, without I/O, for one socket.
+Asking for help, acting on a case and opening one are never limited. How many connections there may be is decided in
+`seats`: these are the last line, without I/O, for one socket.
 """
 
 from __future__ import annotations

@@ -16,12 +16,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from server.auth import origins
 from server.auth.origins import check_origin
 from server.auth.permissions import POLICY, Rule
 from server.errors import Misconfigured, NotSignedIn, Refused, ServiceError
 from server.web import verbs
 from server.web.forms import WrongMediaType, media_type, read_body, read_form
-from server.web.security import CSRF_FIELD, CSRF_HEADER, csrf_matches, only
+from server.web.security import CSRF_FIELD, CSRF_HEADER, csrf_matches
 from server.web.visit import Edge, Visit
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,11 @@ async def admit(visit: Visit, entry: Entry, rule: Rule) -> None:
     request, texts = visit.request, visit.texts
     changes = request.method not in SAFE_METHODS
     program = entry.kind == "json" and is_program(request)
-    if changes and not program and not check_origin(only(request.headers, "origin"), visit.settings.origins):
+    if (
+        changes
+        and not program
+        and not check_origin(origins.only(request.headers.getlist("origin")), visit.settings.origins)
+    ):
         raise Refused(texts("error.bad_origin"), code="bad_origin")
     if entry.kind == "bare":
         return
@@ -95,11 +100,8 @@ async def admit(visit: Visit, entry: Entry, rule: Rule) -> None:
 
 
 def is_program(request: Request) -> bool:
-    """Whether this comes from no browser: nothing rides on a cookie, so no page of somebody else can be behind it.
-
-    A browser sends Origin with every POST and Sec-Fetch-Site with everything; a program has its bearer token.
-    """
-    return {"cookie", "origin", "sec-fetch-site"}.isdisjoint(request.headers.keys())
+    """Whether this comes from no browser, and so is known by its bearer token; see `server.auth.origins`."""
+    return origins.is_program(request.headers.keys())
 
 
 async def read_posted(visit: Visit, entry: Entry) -> str:
@@ -119,7 +121,11 @@ async def read_posted(visit: Visit, entry: Entry) -> str:
 
 async def identify(visit: Visit, rule: Rule) -> None:
     """Find out who this is, and refuse them if the rule does not name their role."""
-    token = visit.request.cookies.get(visit.settings.cookie) or bearer(visit.request)
+    headers = visit.request.headers
+    if is_program(visit.request):
+        token = origins.bearer_token(headers.getlist("authorization"))
+    else:
+        token = origins.cookie_value(headers.getlist("cookie"), visit.settings.cookie)
     if token:
         try:
             visit.requester = await verbs.accounts.authenticate(visit.services, token)
@@ -132,12 +138,6 @@ async def identify(visit: Visit, rule: Rule) -> None:
         raise NotSignedIn(visit.texts("error.not_signed_in"))
     if visit.requester.role not in rule.roles:
         raise Refused(visit.texts("error.refused"))
-
-
-def bearer(request: Request) -> str | None:
-    """The token of a program; a request that came from a browser is known by its cookie alone."""
-    scheme, _, token = (only(request.headers, "authorization") or "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" and is_program(request) else None
 
 
 def report(error: Exception, operation: str, request_id: str) -> None:

@@ -17,7 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.auth.origins import check_host
+from server.auth.origins import check_host, only
 from server.ids import new_id
 from server.web.settings import WebSettings
 
@@ -53,12 +53,6 @@ def csrf_token(secret: bytes, session: str) -> str:
 
 def csrf_matches(secret: bytes, session: str, given: str) -> bool:
     return hmac.compare_digest(csrf_token(secret, session).encode(), given.encode("utf-8", "replace"))
-
-
-def only(headers: Headers, name: str) -> str | None:
-    """A header that was sent exactly once; None where it is missing or doubled."""
-    values = headers.getlist(name)
-    return values[0] if len(values) == 1 else None
 
 
 def set_session_cookie(response: Response, settings: WebSettings, token: str) -> None:
@@ -132,7 +126,7 @@ class AllowedHosts:
         self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not check_host(only(Headers(scope=scope), "host"), self._hosts):
+        if scope["type"] == "http" and not check_host(only(Headers(scope=scope).getlist("host")), self._hosts):
             text = "This is not an address of this service. If someone might not be safe, call 999 or 111."
             await PlainTextResponse(text, status_code=400)(scope, receive, send)
             return

@@ -41,6 +41,7 @@ class WebSettings:
         web: the folder of templates, texts and built assets.
         rules_version: version of the house rules that joining accepts.
         quick_exit_url: the neutral page that the way out leads to.
+        trusted_proxies: peers whose X-Forwarded-For is believed.
         doors: who may be entered without a password; empty outside a demonstration.
     """
 
@@ -52,6 +53,7 @@ class WebSettings:
     rules_version: str
     service_name: str = "Evenkeel"
     quick_exit_url: str = "https://www.bbc.co.uk/weather"
+    trusted_proxies: tuple[str, ...] = ()
     doors: tuple[DemoDoor, ...] = ()
 
     @classmethod
@@ -67,6 +69,7 @@ class WebSettings:
             web=web,
             rules_version=settings.rules_version,
             service_name=settings.service_name,
+            trusted_proxies=settings.trusted_proxies,
             doors=doors,
         )
 

@@ -14,6 +14,7 @@ from jinja2 import ChainableUndefined, ChoiceLoader, Environment, FileSystemLoad
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from server.auth.origins import client_address
 from server.auth.requester import Requester
 from server.errors import ServiceError
 from server.ids import new_id
@@ -100,8 +101,10 @@ class Visit:
 
     @property
     def address(self) -> str:
-        """The client's address, as the server that holds the connection reports it."""
-        return self.request.client.host if self.request.client else "unknown"
+        """The client's address: the peer's, or what a trusted proxy says of it."""
+        peer = self.request.client.host if self.request.client else None
+        forwarded = ",".join(self.request.headers.getlist("x-forwarded-for"))
+        return client_address(peer, forwarded, self.settings.trusted_proxies)
 
     def path(self, name: str) -> str:
         return str(self.request.path_params[name])
