@@ -12,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, insert, select
+from sqlalchemy import Connection, create_engine, insert, inspect, select
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -55,15 +55,25 @@ def check(connection: Connection) -> None:
 
 
 def _prepare(connection: Connection, kind: str) -> None:
+    found = _kind(connection)
+    if found is not None and found != kind:
+        raise Misconfigured(f"This is a {found} database; it can not become a {kind} one.", code="wrong_kind")
     upgrade(connection)
-    found = connection.execute(select(instance.c.value).where(instance.c.key == "kind")).scalar_one_or_none()
     if found is None:
         connection.execute(insert(instance).values(key="kind", value=kind))
         for name in STAFF_FEEDS:
             connection.execute(insert(feed).values(id=name, epoch=1, seq=0, version=1))
-    elif found != kind:
-        raise Misconfigured(f"This is a {found} database; it can not become a {kind} one.", code="wrong_kind")
     connection.commit()
+
+
+def _kind(connection: Connection) -> str | None:
+    """What the database says that it is for; None if it is empty. Looked at before anything is changed."""
+    if not inspect(connection).has_table(instance.name):
+        return None
+    found: str | None = connection.execute(
+        select(instance.c.value).where(instance.c.key == "kind")
+    ).scalar_one_or_none()
+    return found
 
 
 async def prepare_database(database_url: str, kind: str) -> None:
