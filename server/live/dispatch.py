@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from moderation.types import TextKind
 from server.actions import accounts, dispatch, feeds
@@ -18,7 +18,7 @@ from server.auth.origins import (
 )
 from server.auth.permissions import require
 from server.auth.requester import Requester
-from server.clock import to_ms
+from server.clock import to_ms, to_us
 from server.errors import BadRequest, NotFound, NotSignedIn, Refused
 from server.feeds import FeedEvent, Following
 from server.live.verbs import Upgrade
@@ -27,7 +27,7 @@ from server.protocol import frames
 PATH = "/ws"
 # A session that was found alive so long ago is asked after again before a frame is carried out. The look at the
 # sessions comes every 5 s, so that this costs nothing as long as it does.
-BELIEVED = timedelta(seconds=10)
+BELIEVED_US = 10_000_000
 SERVER = "evenkeel/0.1.0"
 
 
@@ -91,7 +91,7 @@ class LiveVerbs:
     async def sessions_alive(self, session_ids: Collection[str]) -> set[str]:
         now = self._services.clock.now()
         alive = await accounts.sessions_alive(self._services, session_ids)
-        self._found_alive = dict.fromkeys(alive, now)
+        self._found_alive = dict.fromkeys(alive, to_us(now))
         if now - self._touched_at >= accounts.TOUCH_EVERY:
             # Whoever did something keeps their session; an open tab that nobody uses idles out.
             active, self._active, self._touched_at = self._active & alive, set(), now
@@ -100,8 +100,8 @@ class LiveVerbs:
 
     async def _check_session(self, requester: Requester) -> None:
         """Raises NotSignedIn if the session idled out, came to its absolute end, or was ended elsewhere."""
-        now, found = self._services.clock.now(), self._found_alive.get(requester.session)
-        if found is not None and now - found < BELIEVED:
+        now, found = self._services.clock.now_us(), self._found_alive.get(requester.session)
+        if found is not None and now - found < BELIEVED_US:
             return
         if not await accounts.sessions_alive(self._services, (requester.session,)):
             raise NotSignedIn("Your session has ended. Please sign in again.", code="expired")

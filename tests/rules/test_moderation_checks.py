@@ -1,0 +1,31 @@
+"""The checks beside the watchwords."""
+
+from __future__ import annotations
+
+import pytest
+
+from moderation.checks import FLOOD_RUN, flooding_check
+from moderation.types import Role, RoomKind, Submission, TextKind
+
+
+def flooded(text: str) -> list[tuple[int, int]]:
+    submission = Submission(text, TextKind.MESSAGE, RoomKind.COMMUNITY, Role.MEMBER)
+    return [(finding.start, finding.end) for finding in flooding_check(submission, text)]
+
+
+@pytest.mark.parametrize("before", [0, 1, 37, 99, 100, 101, 250])
+def test_a_run_of_one_character_is_found_wherever_it_stands(before: int) -> None:
+    """The shortest run that floods is found at every offset, with its exact span."""
+    text = ("ab" * 200)[:before] + "z" * FLOOD_RUN + "cd" * 40
+    assert flooded(text) == [(before, before + FLOOD_RUN)]
+
+
+@pytest.mark.parametrize("before", [0, 1, 50, 99, 100])
+def test_a_shorter_run_is_no_flood(before: int) -> None:
+    """One character less is somebody being emphatic."""
+    assert flooded("a" * before + "z" * (FLOOD_RUN - 1) + "b") == []
+
+
+def test_ordinary_long_text_is_no_flood() -> None:
+    """Four thousand characters of words have no finding."""
+    assert flooded("a plain line of words, " * 170) == []
