@@ -124,6 +124,7 @@ def judge(members: Sequence[Log], staff: Sequence[Log], stored: Stored) -> list[
     for log in members:
         found += _of_sending(log, stored)
         found += _of_reading(log, stored)
+    found += [Violation("gave_up", log.account) for log in (*members, *staff) if log.gave_up]
     for log in staff:
         missed = stored.pages.get(log.account, frozenset()) - log.pages
         found += [Violation("page", call) for call in sorted(missed)]
