@@ -144,7 +144,7 @@ class Moderator:
 
     async def _cases(self, client: Client, queue: Feed) -> None:
         async for item in queue.events():
-            if isinstance(item, CaseItem) and item.state == "open" and self._rng.random() < 0.5:
+            if isinstance(item, CaseItem) and item.state == "open" and self._rng.random() < 0.9:
                 try:
                     await client.act(item.id, item.version, "claim")
                 except CommandRefused:
