@@ -14,7 +14,7 @@ from typing import Final
 
 from clients.sdk.client import Client, LinkChange, LinkState
 from clients.sdk.connection import Timing
-from clients.sdk.errors import CommandRefused
+from clients.sdk.errors import CommandRefused, ConnectionEnded
 from clients.sdk.feed import Feed
 from ops.trial import TrialPerson
 from server.protocol.frames import Ack, CaseItem, Held, MessageItem, PageItem, Shown
@@ -47,6 +47,7 @@ class Log:
         acks: client id -> every acknowledgement that came for it, also repeated ones.
         told: new places, each as it was first told, in the order of telling.
         pages: ids of calls that reached this person's page.
+        gave_up: the client ended for ever, though the server came back each time.
     """
 
     account: str
@@ -57,6 +58,7 @@ class Log:
     told: list[Told] = field(default_factory=list)
     pages: set[str] = field(default_factory=set)
     links: int = 0
+    gave_up: bool = False
 
 
 class Chatter:
@@ -83,13 +85,16 @@ class Chatter:
 
     async def run(self, until: asyncio.Event) -> None:
         """Talk until `stop`, listen until `until`."""
-        async with self.client as client, asyncio.TaskGroup() as tasks:
-            self.feed = await client.join(self._feed_name)
-            self.log.joined_at = self.feed.view.last
-            reading = tasks.create_task(self._read(self.feed))
-            await self._talk(self.feed)
-            await until.wait()
-            reading.cancel()
+        try:
+            async with self.client as client, asyncio.TaskGroup() as tasks:
+                self.feed = await client.join(self._feed_name)
+                self.log.joined_at = self.feed.view.last
+                reading = tasks.create_task(self._read(self.feed))
+                await self._talk(self.feed)
+                await until.wait()
+                reading.cancel()
+        except* ConnectionEnded:
+            self.log.gave_up = True  # a client that does not come back is for the judge, not the end of the campaign
 
     async def _read(self, feed: Feed) -> None:
         async for item in feed.events():
@@ -121,13 +126,16 @@ class Moderator:
 
     async def run(self, until: asyncio.Event) -> None:
         """Answer calls until `until`."""
-        async with self._client as client, asyncio.TaskGroup() as tasks:
-            self.inbox = await client.join("inbox")
-            queue = await client.join("staff:moderation")
-            reading = [tasks.create_task(self._calls(self.inbox)), tasks.create_task(self._cases(client, queue))]
-            await until.wait()
-            for task in reading:
-                task.cancel()
+        try:
+            async with self._client as client, asyncio.TaskGroup() as tasks:
+                self.inbox = await client.join("inbox")
+                queue = await client.join("staff:moderation")
+                reading = [tasks.create_task(self._calls(self.inbox)), tasks.create_task(self._cases(client, queue))]
+                await until.wait()
+                for task in reading:
+                    task.cancel()
+        except* ConnectionEnded:
+            self.log.gave_up = True
 
     async def _calls(self, inbox: Feed) -> None:
         async for item in inbox.events():
@@ -136,7 +144,7 @@ class Moderator:
 
     async def _cases(self, client: Client, queue: Feed) -> None:
         async for item in queue.events():
-            if isinstance(item, CaseItem) and item.state == "open" and self._rng.random() < 0.5:
+            if isinstance(item, CaseItem) and item.state == "open" and self._rng.random() < 0.9:
                 try:
                     await client.act(item.id, item.version, "claim")
                 except CommandRefused:
