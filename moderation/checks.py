@@ -8,7 +8,7 @@ here.
 import re
 import unicodedata
 from collections.abc import Callable
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from moderation.types import Category, Finding, Level, Submission
 from watchwords.matcher import Matcher
@@ -56,7 +56,7 @@ def flooding_check(submission: Submission, text: str) -> list[Finding]:
     """A run of `FLOOD_RUN` or more of one character, the longest only."""
     # A run that long holds two neighbours of any sample taken every half of it; most texts have none such.
     sample = text[:: FLOOD_RUN // 2]
-    if not any(one == next_ for one, next_ in zip(sample, sample[1:], strict=False)):
+    if not any(one == next_ for one, next_ in pairwise(sample)):
         return []
     best_start = best_length = place = 0
     for _, run in groupby(text):

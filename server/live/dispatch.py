@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 
 from moderation.types import TextKind
 from server.actions import accounts, dispatch, feeds
@@ -39,7 +38,7 @@ class LiveVerbs:
         settings = services.settings
         self._cookie = "__Host-evenkeel" if settings.tls else "evenkeel"
         self._active: set[str] = set()
-        self._found_alive: dict[str, datetime] = {}
+        self._found_alive: dict[str, int] = {}
         self._touched_at = services.clock.now()
 
     async def open_connection(self, upgrade: Upgrade) -> Requester:
