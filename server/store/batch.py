@@ -1,4 +1,4 @@
-"""One batch of units in one transaction: lock, run each in a savepoint, write the logs, commit.
+"""One batch of units in one transaction: lock, run each, write the logs.
 
 Decided here: the order of locks (feed rows by id first, then whatever the units touch in the order case, job, audit)
 and what happens when something fails. Not decided here: where the batch runs (`writer`).
@@ -117,11 +117,19 @@ def _lock(conn: Connection, hot: HotRunner, feeds: set[str]) -> dict[str, Head]:
 
 
 def run_batch(
-    conn: Connection, hot: HotRunner, units: Sequence[Unit[Any]], chain: AuditChain, now: DbNow
+    conn: Connection,
+    hot: HotRunner,
+    units: Sequence[Unit[Any]],
+    chain: AuditChain,
+    now: DbNow,
+    *,
+    guarded: bool,
 ) -> list[Outcome]:
     """Run `units` in the open transaction of `conn` and write their logs. The caller commits.
 
-    A unit that raises a ServiceError has its answer; one that raises anything else is marked `again`.
+    Guarded, each unit runs in a savepoint: one that raises a ServiceError has its answer, one that raises anything else
+    is marked `again`, and neither touches the others. Unguarded, whatever a unit raises is raised here, and the caller
+    rolls everything back.
     """
     heads = _lock(conn, hot, {name for unit in units for name in unit.feeds})
     now_us = now(conn)
@@ -131,15 +139,18 @@ def run_batch(
     audits: list[AuditEntry] = []
     for unit in units:
         tx = Tx(conn, hot, heads, now_us)
-        hot.plain("SAVEPOINT unit")
-        try:
-            result = unit.run(tx)
-        except Exception as error:
-            hot.plain("ROLLBACK TO SAVEPOINT unit")
+        if guarded:
+            hot.plain("SAVEPOINT unit")
+            try:
+                result = unit.run(tx)
+            except Exception as error:
+                hot.plain("ROLLBACK TO SAVEPOINT unit")
+                hot.plain("RELEASE SAVEPOINT unit")
+                outcomes.append(Outcome(error=error, again=not isinstance(error, ServiceError)))
+                continue
             hot.plain("RELEASE SAVEPOINT unit")
-            outcomes.append(Outcome(error=error, again=not isinstance(error, ServiceError)))
-            continue
-        hot.plain("RELEASE SAVEPOINT unit")
+        else:
+            result = unit.run(tx)
         heads.update(tx.bumped())
         changed.update(tx.bumped())
         log += [(row.feed, row.seq, row.kind, row.ref, row.at_us) for row in tx.log]

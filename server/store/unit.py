@@ -4,10 +4,10 @@ Promises of the transaction that a unit is handed:
 
 - Every feed that the unit named is locked, all in one statement and in one order, before any unit of the batch runs.
   `next_seq` is therefore gapless per feed, and the order of commits is the order of seq.
-- Whatever the unit raises undoes what it did (a savepoint) and nothing else.
+- Whatever the unit raises undoes what it did and nothing else.
 - What it appends to feeds, audits and tells is written, or told, only if the unit succeeded and the commit held.
-- It may be run again (alone, after a failure, or after a commit whose answer was lost): it must look up its client id
-  or compare a version first, so that the second run changes nothing.
+- It may be run again (after a failure of its own or of another unit, or after a commit whose answer was lost): it must
+  look up its client id or compare a version first, so that the second run changes nothing.
 """
 
 from __future__ import annotations

@@ -157,15 +157,28 @@ class Session:
         self._by_hand = by_hand  # SQLite: the driver's own transactions can not say IMMEDIATE
 
     def commit(self, units: Sequence[Unit[Any]]) -> list[Outcome]:
-        writer = self._writer
-        if self._by_hand:
-            self._hot.plain("BEGIN IMMEDIATE")
-        outcomes = run_batch(self._conn, self._hot, units, writer._chain, writer._now)
+        """Run and commit a batch, first without savepoints: they cost a tenth of a message, and units rarely raise.
+
+        Where one does, the batch is rolled back and run again, each unit in a savepoint of its own.
+        """
+        try:
+            outcomes = self._run(units, guarded=False)
+        except Exception as error:
+            self.abandon()
+            if len(units) == 1 and isinstance(error, ServiceError):
+                return [Outcome(error=error)]
+            outcomes = self._run(units, guarded=True)
         if self._by_hand:
             self._hot.plain("COMMIT")
         else:
             self._conn.commit()
         return outcomes
+
+    def _run(self, units: Sequence[Unit[Any]], *, guarded: bool) -> list[Outcome]:
+        if self._by_hand:
+            self._hot.plain("BEGIN IMMEDIATE")
+        writer = self._writer
+        return run_batch(self._conn, self._hot, units, writer._chain, writer._now, guarded=guarded)
 
     def abandon(self) -> None:
         """Roll back whatever is open; errors here say nothing new."""
