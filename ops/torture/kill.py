@@ -112,14 +112,14 @@ async def run_campaign(
                 if seconds is not None and time.monotonic() - began > seconds:
                     break
                 server = factory.start(listener, order)
-                await stage.until_connected(campaign)
+                await stage.until_connected(campaign, server)
                 where = await _until_dead(server, order, rng)
                 campaign.hits[where] += 1
                 stage.cut_at = time.monotonic()
                 progress(done + 1, where)
             server = factory.start(listener)
             try:
-                await stage.until_connected(campaign)
+                await stage.until_connected(campaign, server)
                 settled = await stage.settle(_settings(trial))
                 await _stop(server)
             finally:
@@ -158,18 +158,23 @@ class _Stage:
         self._over.set()
         await self._tasks.__aexit__(*raised)
 
-    async def until_connected(self, campaign: Campaign) -> None:
-        """Wait until somebody is connected to the new server."""
+    async def until_connected(self, campaign: Campaign, server: ForkServerProcess) -> None:
+        """Wait until somebody is connected to the new server, or it has died before that."""
         for chatter in self.chatters:
             chatter.connected.clear()
-        async with asyncio.timeout(START_S):
-            waiting = [asyncio.ensure_future(chatter.connected.wait()) for chatter in self.chatters]
-            try:
+        loop = asyncio.get_running_loop()
+        died = asyncio.Event()
+        loop.add_reader(server.sentinel, died.set)
+        events = [died, *(chatter.connected for chatter in self.chatters)]
+        waiting = [asyncio.ensure_future(event.wait()) for event in events]
+        try:
+            async with asyncio.timeout(START_S):
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in waiting:
-                    task.cancel()
-        if self.cut_at is not None:
+        finally:
+            loop.remove_reader(server.sentinel)
+            for task in waiting:
+                task.cancel()
+        if self.cut_at is not None and not died.is_set():
             campaign.recovered_ms.append((time.monotonic() - self.cut_at) * 1000)
 
     async def settle(self, settings: Settings) -> Stored:
