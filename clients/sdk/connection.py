@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
 from server.protocol.codec import Codec, ReplyOrUnknown
@@ -144,6 +144,10 @@ class Link:
         except ConnectionClosed as exc:
             code = exc.rcvd.code if exc.rcvd is not None else CloseCode.LOST
             raise Lost(code, close_advice(code)) from None
+        except InvalidMessage:
+            # Cut in the middle of the handshake: a server that was just killed, not another kind of server.
+            await _cut(socket)
+            raise Lost(CloseCode.LOST, close_advice(CloseCode.LOST)) from None
         except (InvalidHandshake, ProtocolError):
             await _cut(socket)
             raise Lost(
