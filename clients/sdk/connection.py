@@ -147,7 +147,7 @@ class Link:
         except InvalidMessage:
             # Cut in the middle of the handshake: a server that was just killed, not another kind of server.
             await _cut(socket)
-            raise Lost(CloseCode.LOST, close_advice(CloseCode.LOST)) from None
+            raise Lost(CloseCode.LOST, unreachable) from None
         except (InvalidHandshake, ProtocolError):
             await _cut(socket)
             raise Lost(
