@@ -45,7 +45,7 @@ for name, group in (
 
 DatabaseUrl = Annotated[str | None, typer.Option("--database-url", help="Instead of DATABASE_URL.", show_default=False)]
 # Each named place dies ten times or more, and as many die by chance.
-WHOLE_CAMPAIGN: Final = 72
+WHOLE_CAMPAIGN: Final = 120
 STAFF_ROLES: Final = ("admin", "moderator", "clinician", "clinical_lead", "therapist", "facilitator")
 
 

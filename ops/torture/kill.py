@@ -81,8 +81,12 @@ class Campaign:
 
 
 def plan(kills: int, rng: random.Random, places: tuple[str, ...] = killpoints.ALL) -> list[str]:
-    """The orders of a campaign, as `killpoints.arm` takes them: each place equally often, and "" (chance) as often."""
-    turns = [*places, ""]
+    """The orders of a campaign, as `killpoints.arm` takes them, with "" for chance.
+
+    The places of the ladder come three times as often: a server is asked to die there and mostly does not get so far.
+    """
+    seldom = [name for name in places if name in _SELDOM]
+    turns = [*places, *seldom, *seldom, ""]
     orders = [turns[n % len(turns)] for n in range(kills)]
     rng.shuffle(orders)
     return [f"{name}:{1 if name in _SELDOM else rng.randint(1, 6)}" if name else "" for name in orders]
