@@ -37,7 +37,7 @@ async def run_ladders(services: Services) -> None:
             done = await climb(services)
             next_due, failed = done.next_due, done.failures > 0
         except Exception as error:
-            log.exception("ladder_round_failed", error=type(error).__name__)
+            log.error("ladder_round_failed", error=type(error).__name__)
         await _until(services, due_now, None if failed else next_due)
 
 

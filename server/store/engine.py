@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -28,6 +29,9 @@ from sqlalchemy.pool import NullPool, QueuePool
 from server.errors import Misconfigured
 from server.store.clock import DbNow
 from server.store.writer import TaskWriter, ThreadWriter, Writer
+
+# Asked for everything, the library would write out every row that it reads: never, whatever the level of the rest.
+logging.getLogger("sqlalchemy").setLevel(logging.WARNING)
 
 T = TypeVar("T")
 READERS = 4
@@ -71,6 +75,7 @@ def _sqlite_engine(path: Path, *, read_only: bool) -> Engine:
 
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
+        hide_parameters=True,
         poolclass=QueuePool if read_only else NullPool,
         isolation_level="AUTOCOMMIT",
         connect_args=connect_args(),
@@ -140,10 +145,14 @@ class PostgresDatabase:
     def __init__(self, url: URL, now: DbNow) -> None:
         server = {"statement_timeout": str(STATEMENT_TIMEOUT_MS), "application_name": "evenkeel"}
         self._write_engine = create_async_engine(
-            url, poolclass=NullPool, connect_args={"server_settings": server, "timeout": 10}
+            url,
+            hide_parameters=True,  # they are names and ids of people: in no error and in no log
+            poolclass=NullPool,
+            connect_args={"server_settings": server, "timeout": 10},
         )
         self._read_engine = create_async_engine(
             url,
+            hide_parameters=True,
             isolation_level="REPEATABLE READ",
             pool_size=READERS,
             max_overflow=2,
