@@ -95,7 +95,7 @@ def init(
         *[f"{p.role} {p.name}: password {p.password}  (shown only now; change it after signing in)" for p in people],
     ]
     if not people:
-        lines.append("Nobody has an account yet. Run `evenkeel user add --role admin --name NAME`.")
+        lines.append("No account was made now. To make one, run `evenkeel user add --role admin --name NAME`.")
     answer(as_json, facts, *lines, "Next: `evenkeel doctor`, then `evenkeel serve`.")
 
 

@@ -187,7 +187,7 @@ def _only_writer(path: Path) -> IO[str]:
     except OSError:
         lock.close()
         raise Misconfigured(
-            "Another evenkeel process is writing to this database. Stop it first, or use a command that asks it.",
+            "Another evenkeel process is writing to this database. Stop it first.",
             code="database_in_use",
         ) from None
     with contextlib.suppress(OSError):
