@@ -105,6 +105,7 @@ async def _advance(services: Services, obligation_id: str, version: int, feeds: 
             cases.add_history(tx, case.id, "ran_out", actor=row.acknowledged_by)
             cases.update_case(tx, case, state=CaseState.OPEN, claimed_by=None, claimed_at=None)
             case = cases.case_by_id(tx.conn, case_id, lock=True) or case
+        opened_at = _no_later(services, row, opened_at, next_rung, tx.now)
         fired = _plan(tx, services, row, case, role, opened_at, next_rung)
         clinical = case.clinical
         for step in fired.steps:
@@ -140,6 +141,18 @@ async def _advance(services: Services, obligation_id: str, version: int, feeds: 
         tell_case(tx, case.id, role)
 
     await services.store.write(unit, feeds)
+
+
+def _no_later(services: Services, row: Row[Any], opened_at: datetime, next_rung: int, now: datetime) -> datetime:
+    """When the ladder began, moved back where it is due before its rung is: a held message has reached its ceiling.
+
+    Reaching it escalates: the next rung is called at once, and those behind it as if its time had come. It never
+    releases anything.
+    """
+    rungs = services.ladders.ladder_for(Side(row.side), Level(row.level)).rungs
+    if next_rung < len(rungs) and opened_at + rungs[next_rung].after > now:
+        return now - rungs[next_rung].after
+    return opened_at
 
 
 def _plan(

@@ -72,6 +72,7 @@ async def edit_message(services: Services, requester: Requester, command: Edit, 
                 feed=command.feed,
                 message=row.id,
                 care=care_for(verdict),
+                held=held,
             )
             raise_case(tx, services.ladders, concern)
         seq, epoch = tell_message(tx, services, row.id, command.feed, "edit")

@@ -20,7 +20,7 @@ from server.auth.permissions import require
 from server.auth.requester import Requester
 from server.ids import new_id
 from server.protocol.frames import Ack, Person, Send
-from server.rooms import MessageRecord, Room, care_for, side_of, state_for
+from server.rooms import MessageRecord, MessageState, Room, care_for, side_of, state_for
 from server.store.feeds import heads
 from server.store.keys import DataKey, Realm, Retention, message_place
 from server.store.messages import NewMessage, Posted, insert_message, repeated
@@ -137,6 +137,7 @@ def concern_of(requester: Requester, room: Room, verdict: Verdict, origin: str, 
         feed=new.feed,
         message=new.id,
         care=care_for(verdict) if requester.role is Role.MEMBER else "none",
+        held=new.state is MessageState.HELD,
     )
 
 

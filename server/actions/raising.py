@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from moderation.cases import joined
-from moderation.ladders import LadderPolicy, Side
+from moderation.ladders import Ladder, LadderPolicy, Side
 from moderation.types import Category, Level, Role, Verdict
 from server.actions.rendering import CASE, HANDLING, case_item, handling_item
 from server.feeds import FeedEvent
@@ -34,6 +34,7 @@ class Concern:
         feed: the room in which it was said, if any.
         message: the message, if any.
         care: what the subject is told about it; a report tells them nothing.
+        held: the message waits for a decision, which may take no longer than the ladder's hold ceiling.
     """
 
     subject: str
@@ -45,6 +46,7 @@ class Concern:
     feed: str | None
     message: str | None
     care: Care
+    held: bool = False
 
 
 def concern_level(verdict: Verdict) -> Level:
@@ -115,8 +117,7 @@ def _run_timer(tx: Tx, ladders: LadderPolicy, case: str, concern: Concern) -> No
 
     A ladder that is running at this level or above is left alone: a second message never moves a timer back.
     """
-    ladder = ladders.ladder_for(concern.side, concern.level)
-    first: timedelta = ladder.rungs[0].after
+    first = _first_look(ladders.ladder_for(concern.side, concern.level), concern.held)
     duty = cases.obligation_of(tx.conn, case, lock=True)
     if duty is None:
         cases.insert_obligation(tx, case, concern.side, int(concern.level), tx.now + first)
@@ -124,15 +125,17 @@ def _run_timer(tx: Tx, ladders: LadderPolicy, case: str, concern: Concern) -> No
     worse = concern.level > duty.level
     stopped = duty.state == cases.ACKNOWLEDGED and concern.level >= Level.HIGH_NEED
     if not worse and not stopped:
+        if duty.state == cases.RUNNING and duty.due_at is not None and tx.now + first < duty.due_at:
+            cases.update_obligation(tx, duty, due_at=tx.now + first)
         return
-    level = max(int(concern.level), duty.level if stopped else 0)
-    due_at = tx.now + ladders.ladder_for(concern.side, Level(level)).rungs[0].after
+    level = Level(max(int(concern.level), duty.level if stopped else 0))
+    due_at = tx.now + _first_look(ladders.ladder_for(concern.side, level), concern.held)
     if not stopped and duty.due_at is not None:
         due_at = min(due_at, duty.due_at)
     cases.update_obligation(
         tx,
         duty,
-        level=level,
+        level=int(level),
         state=cases.RUNNING,
         opened_at=tx.now,
         next_rung=0,
@@ -140,6 +143,11 @@ def _run_timer(tx: Tx, ladders: LadderPolicy, case: str, concern: Concern) -> No
         acknowledged_by=None,
         acknowledged_at=None,
     )
+
+
+def _first_look(ladder: Ladder, held: bool) -> timedelta:
+    """How soon somebody is called: the first rung, or the hold ceiling where that comes sooner."""
+    return min(ladder.rungs[0].after, ladder.hold_ceiling) if held else ladder.rungs[0].after
 
 
 def tell_case(tx: Tx, case: str, subject_role: Role) -> None:

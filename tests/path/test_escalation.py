@@ -29,6 +29,7 @@ from server.protocol.frames import (
     Report,
     RoomItem,
     Shown,
+    Withheld,
 )
 from server.store.schema import audit, case_history, notice, obligation
 from tests.harness import fast_forward, member, staff
@@ -292,6 +293,32 @@ async def test_a_second_message_never_moves_a_running_timer_back(scene: Scene) -
     await fast_forward(scene.services, timedelta(seconds=5))
     await scene.say(scene.robin, URGENT)
     assert await scene.services.store.read(lambda c: c.execute(select(obligation.c.due_at)).scalar_one()) == due
+
+
+async def test_a_held_message_waits_no_longer_than_its_ceiling(scene: Scene) -> None:
+    """A held attack, whose ladder calls nobody for 5 minutes, is escalated at 120 s and never released by itself."""
+    await on_shift(scene.services, scene.sam)
+    ack = await scene.say(scene.robin, "you are worthless and everyone here should hate you")
+    assert ack.state == "held"
+    await climb_after(scene, 119)
+    assert await audiences(scene) == []
+    await climb_after(scene, 1.5)
+    assert await audiences(scene) == ["rung:moderators_on_shift"]
+    await climb_after(scene, 1000)
+    (item,) = await scene.items(scene.wren)
+    assert isinstance(item, MessageItem)
+    assert item.view == Withheld()
+
+
+async def test_a_flagged_message_that_is_not_held_keeps_its_own_times(scene: Scene) -> None:
+    """The ceiling is for what nobody can see yet: a published level 2 message calls its first rung at 5 minutes."""
+    await on_shift(scene.services, scene.sam)
+    ack = await scene.say(scene.robin, "I have been thinking about suicide a lot lately")
+    assert ack.state == "published"
+    await climb_after(scene, 200)
+    assert await audiences(scene) == []
+    await climb_after(scene, 101)
+    assert await audiences(scene) == ["rung:moderators_on_shift"]
 
 
 async def test_a_case_without_a_timer_is_found_and_given_one(scene: Scene) -> None:
