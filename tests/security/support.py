@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from server.actions.accounts import Registered
 from server.protocol.codec import Codec
 from server.protocol.frames import AnyCommand, Hello, Welcome
 from server.web.security import csrf_token
-from tests.harness import Edge, Registered
+from tests.harness import Edge
 from tests.live.support import Raw
 
 Headers = Sequence[tuple[str, str]]

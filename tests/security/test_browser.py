@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import httpx2
 import pytest
 from playwright.async_api import Browser, Request
+from sqlalchemy import Select, select
 
 from moderation.types import Role, RoomKind
 from server.actions.accounts import disable_account
@@ -16,6 +17,7 @@ from server.actions.rooms import make_room
 from server.errors import Unavailable
 from server.ids import new_id
 from server.rooms import RoomState
+from server.store.schema import account as account_table
 from server.store.schema import room as room_table
 from server.store.unit import Tx
 from server.web.app import ROUTES
@@ -290,13 +292,11 @@ async def refusal(town: Town, kind: str, monkeypatch: pytest.MonkeyPatch) -> tup
                 await services.store.write(close, [feed])
                 return await me.post(f"{room}/send", data=form), 403
             case "disabled account":
-                account = (await me.get(room)).text
-                assert account
-                who = await services.store.read(lambda conn: conn.execute(_ids("Bluebell")).scalar_one())
+                who = await services.store.read(lambda conn: str(conn.execute(_ids("Bluebell")).scalar_one()))
                 await disable_account(services, None, who)
                 return await nobody.post("/sign-in", data={"pseudonym": "Bluebell", "password": PASSWORD}), 403
             case "disabled in a session":
-                who = await services.store.read(lambda conn: conn.execute(_ids("Bluebell")).scalar_one())
+                who = await services.store.read(lambda conn: str(conn.execute(_ids("Bluebell")).scalar_one()))
                 await disable_account(services, None, who)
                 return await me.get(room), 401
             case "expired session":
@@ -307,12 +307,8 @@ async def refusal(town: Town, kind: str, monkeypatch: pytest.MonkeyPatch) -> tup
                 return await nobody.post("/sign-in", data=fields), 401
 
 
-def _ids(name: str) -> object:
-    from sqlalchemy import select
-
-    from server.store.schema import account
-
-    return select(account.c.id).where(account.c.name == name)
+def _ids(name: str) -> Select[tuple[str]]:
+    return select(account_table.c.id).where(account_table.c.name == name)
 
 
 REFUSALS = (

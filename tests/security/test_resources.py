@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 
 import msgspec
 import pytest
 
 from moderation.types import Role
+from server.actions.accounts import Registered
 from server.live.seats import SeatLimits, Seats
 from server.main import EdgeLimits
 from server.protocol.codec import Codec
 from server.protocol.frames import Beat, BeatReply, Error
 from tests import harness
-from tests.harness import Edge, Registered, registered, staff_signed_in
+from tests.harness import Edge, registered, staff_signed_in
 from tests.live.support import masked
 from tests.security.support import answer_to, as_program, ask, hear_until, host, port, raw_socket, request, upgrade
 
@@ -31,7 +33,7 @@ def nested(depth: int, codec: Codec) -> bytes:
     return b"\x82\xa1t\xa4send\xa4body" + b"\x91" * depth + b"\xc0"
 
 
-BOMBS = {
+BOMBS: dict[str, Callable[[Codec], bytes | str]] = {
     "deep": lambda codec: nested(30_000, codec),
     "4 GiB text": lambda codec: b"\xdb\xff\xff\xff\xff" if not codec.is_text else b'"' * 3,
     "4 GiB list": lambda codec: b"\xdd\xff\xff\xff\xff" if not codec.is_text else b"[" * 3,
@@ -41,7 +43,7 @@ BOMBS = {
         b'{"t":"read","seq":' + b"9" * 30_000 + b"}" if codec.is_text else b"\xcf" + b"\xff" * 8
     ),
     "huge exponent": lambda codec: b'{"t":"read","seq":1e999999999}' if codec.is_text else b"\xcb" + b"\x7f" * 8,
-    "many keys": lambda codec: (json.dumps if codec.is_text else msgspec.msgpack.encode)(  # type: ignore[operator]
+    "many keys": lambda codec: (json.dumps if codec.is_text else msgspec.msgpack.encode)(
         {f"k{n}": n for n in range(5_000)}
     ),
 }

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from moderation.types import Role, RoomKind
 from server.actions.accounts import (
+    Registered,
     authenticate,
     change_password,
     disable_account,
@@ -46,7 +47,7 @@ from server.protocol.frames import (
     Send,
 )
 from server.store.schema import review_case
-from tests.harness import PASSWORD, Edge, Registered, fast_forward, member, origin, registered, staff_signed_in
+from tests.harness import PASSWORD, Edge, fast_forward, member, origin, registered, staff_signed_in
 from tests.live.support import masked
 from tests.path.scene import CLEAN, URGENT, belong, client_id
 from tests.security.support import answer_to, as_program, ask, hear_until, host, raw_socket, request
