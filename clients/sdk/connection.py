@@ -7,6 +7,7 @@ Decided here: what counts as a lost connection and the back-off. Not decided her
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,6 +29,10 @@ CEILING_S: Final = 30.0
 PROVEN_S: Final = 30.0
 HANDSHAKE_S: Final = 10.0
 CLOSE_S: Final = 2.0
+
+# Below WARNING the library writes the headers that it sends, the token among them, into whatever log the program keeps.
+_WIRE: Final = logging.getLogger("evenkeel.sdk.wire")
+_WIRE.setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,7 @@ class Link:
                     ping_interval=None,
                     open_timeout=None,
                     close_timeout=CLOSE_S,
+                    logger=_WIRE,
                 )
                 link = cls(socket, codec, timing)
                 await socket.send(codec.encode(hello), text=codec.is_text)

@@ -155,7 +155,7 @@ async def test_no_canary_is_in_a_log_an_output_or_a_number(
             assert numbers.status_code == 200
     out, err = capfd.readouterr()
     # The test's own clients log what they send; the service uses none of these libraries' loggers.
-    clients = ("httpx2", "httpcore2", "httpcore", "websockets")
+    clients = ("httpx2", "httpcore2", "httpcore")
     ours = [record for record in caplog.records if record.name.split(".")[0] not in clients]
     logged = "\n".join(
         [*said, *(record.getMessage() + str(record.exc_text or "") for record in ours), out, err, numbers.text]
