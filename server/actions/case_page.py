@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from moderation.cases import CaseState, allowed_acts
+from moderation.cases import Act, CaseState, allowed_acts
 from moderation.ladders import Side
 from moderation.types import Role
 from server.actions.rendering import case_item, message_event, placed_messages
@@ -22,8 +22,8 @@ from server.ids import room_feed
 from server.protocol.frames import AnyItem, CaseFact, CasePage, Held, MessageItem, Person, Placed
 from server.rooms import MessageRecord, MessageState, attention
 from server.store import cases, feeds, rooms
-from server.store.keys import Keyring
-from server.store.schema import account, case_message, case_report, message
+from server.store.keys import Keyring, message_place
+from server.store.schema import account, case_message, case_report, message, message_version
 
 AROUND = 15
 PRIVATE = 50
@@ -55,11 +55,20 @@ def case_page(conn: Connection, keys: Keyring, requester: Requester, row: Row[An
         case=case_item(conn, row),
         items=_placed(conn, keys, requester, _places(conn, row)),
         history=tuple(_fact(line) for line in cases.history(conn, row.id)),
-        allowed=tuple(str(act) for act in allowed_acts(CaseState(row.state), requester.role, mine)),
+        allowed=tuple(str(act) for act in acts_on(row, requester, mine)),
         private_feed=None if support is None else room_feed(support.id),
         private=_placed(conn, keys, requester, private),
-        report="\n".join(_reports(conn, keys, row.id)),
+        report="\n".join([*_reports(conn, keys, row.id), *_before_edits(conn, keys, row.id)]),
     )
+
+
+def acts_on(row: Row[Any], requester: Requester, mine: bool) -> tuple[Act, ...]:
+    """What this person may do with the case now.
+
+    A private reply goes to the room that every moderator reads; a matter of the care side is never answered there.
+    """
+    acts = allowed_acts(CaseState(row.state), requester.role, mine)
+    return tuple(act for act in acts if not (act is Act.REPLY and row.side == Side.CARE))
 
 
 def _places(conn: Connection, row: Row[Any]) -> list[tuple[int, str]]:
@@ -103,6 +112,22 @@ def _for_staff(record: MessageRecord, requester: Requester) -> AnyItem:
 def _fact(line: Row[Any]) -> CaseFact:
     by = None if line.actor is None else Person(line.actor, line.name or "", line.role or "member")
     return CaseFact(at=to_ms(line.at), what=line.act, by=by, detail=line.detail)
+
+
+def _before_edits(conn: Connection, keys: Keyring, case: str) -> list[str]:
+    """What the case's messages said before their authors edited them, oldest first."""
+    rows = conn.execute(
+        select(message_version)
+        .join(case_message, case_message.c.message == message_version.c.message)
+        .where(case_message.c.case == case)
+        .order_by(message_version.c.at)
+    ).all()
+    words: list[str] = []
+    for row in rows:
+        key = keys.by_id(conn, row.key_id)
+        body = None if key is None else key.open(message_place(row.message, row.version), row.body)
+        words.append(f"before an edit: {body}" if body is not None else "before an edit: (can not be read any more)")
+    return words
 
 
 def _reports(conn: Connection, keys: Keyring, case: str) -> list[str]:

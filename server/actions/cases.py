@@ -12,14 +12,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from moderation.cases import Act, CaseState, Outcome, after, allowed_acts
+from moderation.cases import Act, CaseState, Outcome, after
 from moderation.ladders import Side
-from moderation.types import Level, Role, TextKind
-from server.actions.case_page import case_page, may_see
+from moderation.types import Level, Role
+from server.actions.case_page import acts_on, case_page, may_see
 from server.actions.escalation import tell_page
 from server.actions.messages import tell_message
 from server.actions.post_message import post_message
-from server.actions.raising import case_feeds, tell_case
+from server.actions.raising import case_feeds, realm_of, tell_case
 from server.actions.rendering import PAGE_CHANNEL
 from server.actions.services import Services
 from server.actions.support import ensure_support_room
@@ -30,12 +30,13 @@ from server.ids import inbox_feed
 from server.protocol import frames
 from server.rooms import MessageState, side_of
 from server.store import cases, messages, rooms
-from server.store.commands import first_answer, keep_answer
-from server.store.keys import Realm, Retention
-from server.store.schema import account, case_message, message
+from server.store.commands import first_answer, keep_answer, kept_answer
+from server.store.keys import Retention
+from server.store.schema import account, message
 from server.store.unit import AuditEntry, Tx
 
 NO_CASE = "There is no such case, or it is not yours to see."
+CHANGED = "Somebody else has changed this case. Look at it again."
 _MESSAGE_ACTS = frozenset({Act.RELEASE_MESSAGE, Act.REMOVE_MESSAGE, Act.HOLD_MESSAGE})
 
 
@@ -50,21 +51,24 @@ async def open_case(
     require(requester, "frame.open_case")
     subject, role, side = await services.store.read(lambda conn: _about(conn, requester, command.case))
 
-    def unit(tx: Tx) -> frames.CasePage:
+    def unit(tx: Tx) -> None:
         row = _visible(tx.conn, requester, command.case, lock=True)
         tx.audit(AuditEntry("case_read", "case", row.id, request_id, requester.account))
-        if not any(line.act == "looked" and line.actor == requester.account for line in cases.history(tx.conn, row.id)):
+        seen = any(
+            line.act == "looked" and line.actor == requester.account and line.at >= row.raised_at
+            for line in cases.history(tx.conn, row.id)
+        )
+        if not seen:
             cases.add_history(tx, row.id, "looked", actor=requester.account)
-            cases.update_case(
-                tx,
-                row,
-                **({} if row.first_opened_by else {"first_opened_by": requester.account, "first_opened_at": tx.now}),
-            )
             tell_case(tx, row.id, role)
-        fresh = cases.case_by_id(tx.conn, row.id)
-        return case_page(tx.conn, services.store.keys, requester, fresh or row, command.client_id)
 
-    return await services.store.write(unit, case_feeds(subject, role, side))
+    await services.store.write(unit, case_feeds(subject, role, side))
+    # Read after the unit: opening some eighty messages is no work for the writer, behind which every message waits.
+    return await services.store.read(
+        lambda conn: case_page(
+            conn, services.store.keys, requester, _visible(conn, requester, command.case), command.client_id
+        )
+    )
 
 
 async def act_on_case(services: Services, requester: Requester, command: frames.Act, request_id: str) -> frames.Done:
@@ -79,7 +83,9 @@ async def act_on_case(services: Services, requester: Requester, command: frames.
     act = _act(command)
     subject, role, side = await services.store.read(lambda conn: _about(conn, requester, command.case))
     if act is Act.REPLY:
-        await _reply(services, requester, command, subject, request_id)
+        earlier = await _reply(services, requester, command, subject, request_id)
+        if earlier is not None:
+            return earlier
     for _ in range(3):
         calls = await services.store.read(lambda conn: _calls(conn, command.case))
         feeds = {*case_feeds(subject, role, side), *(inbox_feed(who) for _, who in calls)}
@@ -131,11 +137,13 @@ def _carry_out(
     if earlier is not None:
         return earlier
     row = _visible(tx.conn, requester, command.case, lock=True)
-    if row.version != command.version:
-        raise Conflict("Somebody else has changed this case. Look at it again.", code="case_changed", retry="never")
     mine = row.claimed_by == requester.account
+    if row.version != command.version and not _stands(row, act, mine):
+        raise Conflict(CHANGED, code="case_changed", retry="never")
     state = after(CaseState(row.state), act)
-    if state is None or act not in allowed_acts(CaseState(row.state), requester.role, mine):
+    if act is Act.REPLY and state is None:
+        state = CaseState(row.state)  # it was said already, to somebody whose case another has closed meanwhile
+    elif state is None or (act is not Act.REPLY and act not in acts_on(row, requester, mine)):
         raise Refused("This can not be done with the case as it is now.", code="act_refused", field="act")
     duty = cases.obligation_of(tx.conn, row.id, lock=True)
     if duty is not None and set(cases.calls_of(tx.conn, duty.id, PAGE_CHANNEL)) - set(calls):
@@ -149,6 +157,8 @@ def _carry_out(
         changes |= {"claimed_by": None, "claimed_at": None, "closed_by": None, "closed_at": None}
     if act is Act.ESCALATE:
         changes["clinical"] = 1
+    if act is Act.REOPEN and cases.open_case_of(tx.conn, row.subject, Side(row.side)) is not None:
+        raise Refused("There is an open case about this person already. Go on with that one.", code="act_refused")
     if act is Act.CLOSE:
         changes |= _closing(tx, services, requester, row, command)
     version = cases.update_case(tx, row, **changes)
@@ -161,6 +171,17 @@ def _carry_out(
     done = frames.Done(re=command.client_id, version=version)
     keep_answer(tx, requester.account, command.client_id, "act", done)
     return done
+
+
+def _stands(row: Row[Any], act: Act, mine: bool) -> bool:
+    """Whether an act holds though the case has changed since it was looked at.
+
+    Nobody is kept from taking a case because its ladder moved or its subject wrote again; only that somebody else has
+    taken it is news. A reply is recorded because it was said (`_reply` has compared the version before).
+    """
+    if act is Act.REPLY:
+        return True
+    return act in (Act.CLAIM, Act.ACKNOWLEDGE, Act.ESCALATE) and (mine or row.claimed_by is None)
 
 
 def _move_timer(tx: Tx, services: Services, row: Row[Any], duty: Row[Any] | None, act: Act, by: Requester) -> None:
@@ -213,49 +234,71 @@ def _change_message(tx: Tx, services: Services, row: Row[Any], act: Act, message
         if state is not MessageState.PUBLISHED:
             raise Refused("Only a published message can be held.", code="not_published", field="message")
         messages.set_state(tx, message_id, MessageState.HELD)
+        cases.add_message(tx, row.id, message_id, found.level)
         tell_message(tx, services, message_id, found.feed, "hold")
     else:
         if state is MessageState.REMOVED:
             raise Refused("This message was removed already.", code="removed", field="message")
         record = messages.records(tx.conn, services.store.keys, [message_id])[message_id]
+        key = services.store.keys.create(tx, row.id, realm_of(row.side), Retention.GOVERNANCE)
         if record.body is not None:
-            key = services.store.keys.create(tx, row.id, Realm.COMMUNITY, Retention.GOVERNANCE)
             messages.reseal(tx, message_id, record.version, key, record.body)
+        messages.reseal_versions(tx, services.store.keys, message_id, key)
+        cases.add_message(tx, row.id, message_id, found.level)
         messages.set_state(tx, message_id, MessageState.REMOVED, removed_by="moderator")
         tell_message(tx, services, message_id, found.feed, "remove")
 
 
 def _closing(tx: Tx, services: Services, requester: Requester, row: Row[Any], command: frames.Act) -> dict[str, Any]:
     """What closing stores. Refused while a message of the case is held: nobody would ever look at it again."""
-    held = tx.conn.execute(
-        select(message.c.id)
-        .join(case_message, case_message.c.message == message.c.id)
-        .where(case_message.c.case == row.id, message.c.state == MessageState.HELD)
-        .limit(1)
-    ).first()
-    if held is not None:
+    held = [
+        feed
+        for feed in messages.feeds_with_held(tx.conn, row.subject)
+        if (room := rooms.room_by_id(tx.conn, feed.partition(":")[2])) is not None and side_of(room.kind) == row.side
+    ]
+    if held:
         raise Refused("A message of this case is still held. Release or remove it first.", code="still_held")
     changes: dict[str, Any] = {"closed_by": requester.account, "closed_at": tx.now, "outcome": command.outcome}
     if command.body:
-        services.screening.screen(command.body, TextKind.STAFF_NOTE, None, requester.role)
-        key = services.store.keys.create(tx, row.id, Realm.COMMUNITY, Retention.GOVERNANCE)
+        key = services.store.keys.create(tx, row.id, realm_of(row.side), Retention.GOVERNANCE)
         changes |= {"note": key.seal(f"review_case:{row.id}:1:note", command.body), "note_key": key.id}
     return changes
 
 
-async def _reply(services: Services, requester: Requester, command: frames.Act, subject: str, request_id: str) -> None:
-    """Post the private reply through the one message path; the act's own unit follows. Both are idempotent."""
+async def _reply(
+    services: Services, requester: Requester, command: frames.Act, subject: str, request_id: str
+) -> frames.Done | None:
+    """Post the private reply through the one message path; the act's own unit follows. Both are idempotent.
 
-    def check(conn: Connection) -> None:
+    Returns the first answer if this act was carried out before; then nothing is posted.
+    """
+
+    def check(conn: Connection) -> frames.Done | None:
+        earlier = kept_answer(conn, requester.account, command.client_id, "act", frames.Done)
+        if earlier is not None:
+            return earlier
         row = _visible(conn, requester, command.case)
-        mine = row.claimed_by == requester.account
-        if Act.REPLY not in allowed_acts(CaseState(row.state), requester.role, mine):
+        if row.version != command.version and not _posted(conn, requester, command):
+            raise Conflict(CHANGED, code="case_changed", retry="never")
+        if Act.REPLY not in acts_on(row, requester, row.claimed_by == requester.account):
             raise Refused("Claim the case first: then the member knows who is answering.", code="act_refused")
+        return None
 
-    await services.store.read(check)
+    earlier = await services.store.read(check)
+    if earlier is not None:
+        return earlier
     feed = await ensure_support_room(services, subject)
     send = frames.Send(client_id=command.client_id, feed=feed, body=command.body)
     await post_message(services, requester, send, request_id)
+    return None
+
+
+def _posted(conn: Connection, requester: Requester, command: frames.Act) -> bool:
+    """Whether this reply was posted before the connection was lost: then only its record is missing."""
+    found = conn.execute(
+        select(message.c.id).where(message.c.author == requester.account, message.c.client_id == command.client_id)
+    )
+    return found.first() is not None
 
 
 def _about(conn: Connection, requester: Requester, case: str) -> tuple[str, Role, Side]:

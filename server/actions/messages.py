@@ -9,9 +9,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from moderation.types import TextKind
+from moderation.ladders import Side
+from moderation.types import Role, TextKind
 from server.actions.post_message import key_of
-from server.actions.raising import Concern, case_feeds, concern_level, is_concern, raise_case
+from server.actions.raising import Concern, case_feeds, concern_level, is_concern, raise_case, tell_case
 from server.actions.rendering import message_event, message_kind
 from server.actions.rooms import access_room_for_posting, access_room_for_reading
 from server.actions.services import Services
@@ -20,7 +21,7 @@ from server.auth.requester import Requester
 from server.errors import NotFound, Refused
 from server.protocol.frames import Ack, Change, Done, Edit, Remove
 from server.rooms import MessageState, care_for, side_of, state_for
-from server.store import messages
+from server.store import cases, messages
 from server.store.commands import first_answer, keep_answer
 from server.store.keys import message_place
 from server.store.unit import Tx
@@ -75,6 +76,8 @@ async def edit_message(services: Services, requester: Requester, command: Edit, 
                 held=held,
             )
             raise_case(tx, services.ladders, concern)
+        elif requester.role is Role.MEMBER:
+            _tell_edit(tx, requester, side_of(room.kind), row.id)
         seq, epoch = tell_message(tx, services, row.id, command.feed, "edit")
         ack = Ack(
             re=command.client_id,
@@ -89,13 +92,20 @@ async def edit_message(services: Services, requester: Requester, command: Edit, 
         keep_answer(tx, requester.account, command.client_id, "edit", ack)
         return ack
 
-    feeds = [command.feed]
-    if flagged:
-        feeds += case_feeds(requester.account, requester.role, side_of(room.kind))
+    feeds = [command.feed, *case_feeds(requester.account, requester.role, side_of(room.kind))]
     ack = await services.store.write(unit, feeds)
     if flagged:
         services.wake_ladders()
     return ack
+
+
+def _tell_edit(tx: Tx, requester: Requester, side: Side, message: str) -> None:
+    """A message of an open case reads differently now: whoever acts on it must look again first."""
+    case = cases.open_case_of(tx.conn, requester.account, side)
+    if case is not None and cases.holds_message(tx.conn, case.id, message):
+        cases.update_case(tx, case)
+        cases.add_history(tx, case.id, "edited")
+        tell_case(tx, case.id, requester.role)
 
 
 async def remove_message(services: Services, requester: Requester, command: Remove, request_id: str) -> Done:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from moderation.cases import joined
 from moderation.ladders import Ladder, LadderPolicy, Side
@@ -17,6 +18,7 @@ from server.feeds import FeedEvent
 from server.ids import STAFF_CLINICAL, STAFF_LEAD, STAFF_MODERATION, inbox_feed
 from server.protocol.frames import Care
 from server.store import cases
+from server.store.keys import Realm
 from server.store.unit import Tx
 
 _CARE_ORDER: tuple[Care, ...] = ("none", "notice", "urgent")
@@ -75,6 +77,11 @@ def staff_feeds(subject_role: Role, side: Side) -> tuple[str, ...]:
     return (STAFF_CLINICAL, STAFF_MODERATION)
 
 
+def realm_of(side: str) -> Realm:
+    """The realm of what a case keeps: that of its side of the wall."""
+    return Realm.CARE if side == Side.CARE else Realm.COMMUNITY
+
+
 def raise_case(tx: Tx, ladders: LadderPolicy, concern: Concern) -> str:
     """Open the case of this person on this side, or let it rise, with a running timer. Returns its id."""
     row = cases.open_case_of(tx.conn, concern.subject, concern.side)
@@ -89,26 +96,28 @@ def raise_case(tx: Tx, ladders: LadderPolicy, concern: Concern) -> str:
             feed=concern.feed,
             messages=1,
             care=concern.care,
+            care_since=tx.now if concern.care != "none" else None,
         )
         cases.add_history(tx, case, "open", detail=concern.origin)
     else:
         case = row.id
-        together = dict.fromkeys([*row.categories, *concern.categories])
-        cases.update_case(
-            tx,
-            row,
-            level=int(joined(Level(row.level), concern.level)),
-            categories="".join(together),
-            messages=row.messages + 1,
-            care=max(row.care, concern.care, key=_CARE_ORDER.index),
-            raised_at=tx.now,
-            **({"feed": concern.feed} if concern.feed is not None else {}),
-        )
+        changes: dict[str, Any] = {
+            "level": int(joined(Level(row.level), concern.level)),
+            "categories": "".join(dict.fromkeys([*row.categories, *concern.categories])),
+            "messages": row.messages + 1,
+            "care": max(row.care, concern.care, key=_CARE_ORDER.index),
+            "raised_at": tx.now,
+        }
+        if concern.care != "none":
+            changes["care_since"] = tx.now
+        if concern.feed is not None:
+            changes["feed"] = concern.feed
+        cases.update_case(tx, row, **changes)
         cases.add_history(tx, case, "raise", detail=concern.origin)
     if concern.message is not None:
         cases.add_message(tx, case, concern.message, int(concern.level))
     _run_timer(tx, ladders, case, concern)
-    tell_case(tx, case, concern.subject_role)
+    tell_case(tx, case, concern.subject_role, author_too=concern.care != "none")
     return case
 
 
@@ -150,8 +159,11 @@ def _first_look(ladder: Ladder, held: bool) -> timedelta:
     return min(ladder.rungs[0].after, ladder.hold_ceiling) if held else ladder.rungs[0].after
 
 
-def tell_case(tx: Tx, case: str, subject_role: Role) -> None:
-    """Put the case as it is now on the staff feeds that may see it, and what happened on its subject's inbox."""
+def tell_case(tx: Tx, case: str, subject_role: Role, *, author_too: bool = True) -> None:
+    """Put the case as it is now on the staff feeds that may see it, and what happened on its subject's inbox.
+
+    `author_too` is False where what happened is not theirs to know: somebody reported them.
+    """
     row = cases.case_by_id(tx.conn, case)
     if row is None:
         raise LookupError("a case is told before it is stored")
@@ -161,7 +173,7 @@ def tell_case(tx: Tx, case: str, subject_role: Role) -> None:
             continue
         head = tx.append(feed, CASE, case)
         tx.tell(FeedEvent(feed, head.epoch, head.seq, item))
-    if row.care != "none" and subject_role is Role.MEMBER:
+    if author_too and row.care != "none" and subject_role is Role.MEMBER:
         inbox = inbox_feed(row.subject)
         head = tx.append(inbox, HANDLING, case)
         tx.tell(FeedEvent(inbox, head.epoch, head.seq, handling_item(tx.conn, row)))

@@ -114,12 +114,16 @@ def case_item(conn: Connection, row: Row[Any]) -> CaseItem:
 
 
 def handling_item(conn: Connection, row: Row[Any]) -> HandlingItem:
-    """What has truly happened to what the author wrote, from the case's history alone."""
-    states: list[HandlingState] = [HandlingState("sent_to_team", to_ms(row.opened_at))]
+    """What has truly happened to what the author last wrote, from the case's history since then.
+
+    What happened before, to an earlier message or because somebody reported them, is no answer to this one.
+    """
+    since = row.care_since or row.opened_at
+    states: list[HandlingState] = [HandlingState("sent_to_team", to_ms(since))]
     said: set[tuple[str, str | None]] = set()
     for line in cases.history(conn, row.id):
         state = _handling_state(line.act, line.detail)
-        if state is None or (state, line.actor) in said:
+        if state is None or line.at < since or (state, line.actor) in said:
             continue
         said.add((state, line.actor))
         by = None if line.actor is None else Person(line.actor, line.name or "", line.role or "member")

@@ -6,13 +6,14 @@ text, and the person reported never learns of it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
 from moderation.ladders import Side
-from moderation.types import Category, Level, Role, RoomKind, TextKind
-from server.actions.raising import Concern, case_feeds, raise_case
+from moderation.types import Category, Level, Role, RoomKind, TextKind, Verdict
+from server.actions.raising import Concern, case_feeds, raise_case, realm_of
 from server.actions.rooms import access_room_for_reading
 from server.actions.services import Services
 from server.auth.permissions import require
@@ -20,10 +21,10 @@ from server.auth.requester import Requester
 from server.errors import BadRequest, NotFound
 from server.ids import new_id
 from server.protocol.frames import Done, Help, Report
-from server.rooms import Room, side_of
+from server.rooms import Room, care_for, side_of
 from server.store import messages
 from server.store.commands import first_answer, keep_answer
-from server.store.keys import Realm, Retention
+from server.store.keys import Retention
 from server.store.schema import account, case_report
 from server.store.unit import Tx
 
@@ -57,29 +58,51 @@ async def report_message(services: Services, requester: Requester, command: Repo
     if row.author == requester.account:
         raise BadRequest("This message is your own. If you need help, press the help button.", field="message")
     verdict = services.screening.screen(command.body, TextKind.REPORT, room.kind, requester.role)
+    said = Verdict.from_json(row.verdict)
     concern = Concern(
         subject=row.author,
         subject_role=author_role,
         side=side_of(room.kind),
         origin="report",
-        level=max(_REPORTED[command.reason], verdict.level),
-        categories=verdict.categories,
+        level=max(_REPORTED[command.reason], said.level),
+        categories=said.categories,
         feed=command.feed,
         message=row.id,
         care="none",
     )
+    # What the reporter writes may be about themselves: then they are looked after too, by a case of their own.
+    care = care_for(verdict)
+    own = Concern(
+        subject=requester.account,
+        subject_role=requester.role,
+        side=concern.side,
+        origin="message",
+        level=verdict.level,
+        categories=verdict.categories,
+        feed=command.feed,
+        message=None,
+        care=care,
+    )
+    distressed = care != "none" and requester.role is Role.MEMBER
 
     def unit(tx: Tx) -> Done:
         earlier = first_answer(tx, requester.account, command.client_id, "report", Done)
         if earlier is not None:
             return earlier
         case = raise_case(tx, services.ladders, concern)
-        _keep_words(tx, services, case, requester.account, command.reason, command.body, row.id, verdict.to_json())
-        done = Done(re=command.client_id)
+        words = Words(requester.account, command.reason, command.body, row.id, verdict.to_json())
+        _keep_words(tx, services, case, concern.side, words)
+        if distressed:
+            theirs = raise_case(tx, services.ladders, own)
+            _keep_words(tx, services, theirs, own.side, words)
+        done = Done(re=command.client_id, care=care if distressed else "none")
         keep_answer(tx, requester.account, command.client_id, "report", done)
         return done
 
-    done = await services.store.write(unit, case_feeds(row.author, author_role, concern.side))
+    feeds = case_feeds(row.author, author_role, concern.side)
+    if distressed:
+        feeds += case_feeds(requester.account, requester.role, concern.side)
+    done = await services.store.write(unit, feeds)
     services.wake_ladders()
     return done
 
@@ -111,7 +134,8 @@ async def ask_for_help(services: Services, requester: Requester, command: Help, 
         if earlier is not None:
             return earlier
         case = raise_case(tx, services.ladders, concern)
-        _keep_words(tx, services, case, requester.account, "help", command.body, None, verdict.to_json())
+        words = Words(requester.account, "help", command.body, None, verdict.to_json())
+        _keep_words(tx, services, case, side, words)
         done = Done(re=command.client_id, care="urgent")
         keep_answer(tx, requester.account, command.client_id, "help", done)
         return done
@@ -130,29 +154,34 @@ def _room_if_readable(conn: Connection, requester: Requester, feed: str | None) 
         return None
 
 
-def _keep_words(
-    tx: Tx,
-    services: Services,
-    case: str,
-    reporter: str,
-    reason: str,
-    body: str,
-    message: str | None,
-    verdict: str,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What somebody told the team. `verdict` is the stored form of the filter's."""
+
+    reporter: str
+    reason: str
+    body: str
+    message: str | None
+    verdict: str
+
+    def __repr__(self) -> str:
+        return f"Words(reason={self.reason})"
+
+
+def _keep_words(tx: Tx, services: Services, case: str, side: Side, words: Words) -> None:
     """Seal what was said with a report or a call for help under the case's own key."""
-    key = services.store.keys.create(tx, case, Realm.COMMUNITY, Retention.GOVERNANCE)
+    key = services.store.keys.create(tx, case, realm_of(side), Retention.GOVERNANCE)
     report = new_id()
     tx.conn.execute(
         insert(case_report).values(
             id=report,
             case=case,
-            message=message,
-            reporter=reporter,
-            reason=reason,
-            body=key.seal(report_place(report), body),
+            message=words.message,
+            reporter=words.reporter,
+            reason=words.reason,
+            body=key.seal(report_place(report), words.body),
             key_id=key.id,
-            verdict=verdict,
+            verdict=words.verdict,
             at=tx.now,
         )
     )

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from moderation.cases import CaseState
 from moderation.ladders import Side
@@ -21,20 +21,20 @@ from server.store.unit import Tx
 RUNNING, ACKNOWLEDGED, MET = "running", "acknowledged", "met"
 
 
-def open_case_of(conn: Connection, subject: str, side: Side) -> Row[Any] | None:
-    """The case about this person on this side that nobody has closed, or None."""
-    query = select(review_case).where(
+def _open_of(subject: str, side: Side) -> Select[Any]:
+    return select(review_case).where(
         review_case.c.subject == subject, review_case.c.side == side, review_case.c.state != CaseState.CLOSED
     )
-    return conn.execute(query.with_for_update()).first()
+
+
+def open_case_of(conn: Connection, subject: str, side: Side) -> Row[Any] | None:
+    """The case about this person on this side that nobody has closed, or None."""
+    return conn.execute(_open_of(subject, side).with_for_update()).first()
 
 
 def current_case_of(conn: Connection, subject: str, side: Side) -> Row[Any] | None:
     """The case about this person on this side that nobody has closed, for reading only."""
-    query = select(review_case).where(
-        review_case.c.subject == subject, review_case.c.side == side, review_case.c.state != CaseState.CLOSED
-    )
-    return conn.execute(query).first()
+    return conn.execute(_open_of(subject, side)).first()
 
 
 def open_cases_about_staff(conn: Connection) -> Sequence[Row[Any]]:
@@ -79,19 +79,25 @@ def insert_case(tx: Tx, **values: Any) -> str:
     return case
 
 
-def update_case(tx: Tx, row: Row[Any], **values: Any) -> int:
-    """Change a case that this unit has read under its lock, and return its new version."""
-    version = int(row.version) + 1
+def update_case(tx: Tx, row: Row[Any], *, same_version: bool = False, **values: Any) -> int:
+    """Change a case that this unit has read under its lock, and return its version.
+
+    `same_version`: what changes is nothing that an act could contradict (somebody looked, a rung was called).
+    """
+    version = int(row.version) + (0 if same_version else 1)
     tx.conn.execute(update(review_case).where(review_case.c.id == row.id).values(version=version, **values))
     return version
 
 
+def holds_message(conn: Connection, case: str, message: str) -> bool:
+    """Whether a message belongs to a case."""
+    here = select(case_message.c.level).where(case_message.c.case == case, case_message.c.message == message)
+    return conn.execute(here).first() is not None
+
+
 def add_message(tx: Tx, case: str, message: str, level: int) -> bool:
     """Note that a message belongs to a case; False if it did already."""
-    known = tx.conn.execute(
-        select(case_message.c.level).where(case_message.c.case == case, case_message.c.message == message)
-    ).scalar_one_or_none()
-    if known is not None:
+    if holds_message(tx.conn, case, message):
         return False
     tx.conn.execute(insert(case_message).values(case=case, message=message, level=level, at=tx.now))
     return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 import msgspec
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 
 from server.errors import Conflict
 from server.store.schema import command
@@ -23,7 +23,12 @@ def first_answer(tx: Tx, account: str, client_id: str, kind: str, answer_type: t
     Raises:
         Conflict: the id was used for another kind of command; the client has to choose a new one.
     """
-    row = tx.conn.execute(
+    return kept_answer(tx.conn, account, client_id, kind, answer_type)
+
+
+def kept_answer(conn: Connection, account: str, client_id: str, kind: str, answer_type: type[A]) -> A | None:
+    """As `first_answer`, for a read."""
+    row = conn.execute(
         select(command.c.kind, command.c.answer).where(command.c.account == account, command.c.client_id == client_id)
     ).one_or_none()
     if row is None:

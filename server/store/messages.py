@@ -133,6 +133,23 @@ def reseal(tx: Tx, message_id: str, version: int, key: DataKey, body: str) -> No
     tx.conn.execute(update(message).where(message.c.id == message_id).values(body=sealed, key_id=key.id))
 
 
+def reseal_versions(tx: Tx, keys: Keyring, message_id: str, key: DataKey) -> None:
+    """Seal the earlier versions of a message under another key, as `reseal` does the present one."""
+    for row in tx.conn.execute(select(message_version).where(message_version.c.message == message_id)).all():
+        old = keys.by_id(tx.conn, row.key_id)
+        place = message_place(message_id, row.version)
+        body = None if old is None else old.open(place, row.body)
+        if body is not None:
+            here = (message_version.c.message == message_id) & (message_version.c.version == row.version)
+            tx.conn.execute(update(message_version).where(here).values(body=key.seal(place, body), key_id=key.id))
+
+
+def feeds_with_held(conn: Connection, author: str) -> list[str]:
+    """The rooms in which a message of this author is held."""
+    query = select(message.c.feed).where(message.c.author == author, message.c.state == MessageState.HELD).distinct()
+    return list(conn.execute(query).scalars())
+
+
 def replace_body(tx: Tx, row: Any, new_version: int, sealed: bytes, key_id: str, verdict: Verdict) -> None:
     """Put a new version in place of `row` (a row of `message`), keeping the old one for governance."""
     tx.conn.execute(

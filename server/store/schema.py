@@ -279,6 +279,7 @@ review_case = Table(
     _optional("feed", String(80)),
     _needed("messages", Integer()),
     _needed("care", CODE),
+    Column("care_since", Instant, nullable=True, comment="when the author last wrote what they are told about"),
     Column("clinical", Integer, nullable=False, comment="1 once a clinician was called: then clinicians see it"),
     _needed("opened_at", Instant()),
     _needed("raised_at", Instant()),

@@ -189,6 +189,12 @@ def upgrade() -> None:
         sa.Column("messages", sa.Integer(), nullable=False),
         sa.Column("care", sa.String(length=40), nullable=False),
         sa.Column(
+            "care_since",
+            sa.BigInteger(),
+            nullable=True,
+            comment="when the author last wrote what they are told about",
+        ),
+        sa.Column(
             "clinical", sa.Integer(), nullable=False, comment="1 once a clinician was called: then clinicians see it"
         ),
         sa.Column("opened_at", sa.BigInteger(), nullable=False),
