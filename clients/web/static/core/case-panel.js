@@ -110,14 +110,17 @@ function facts(page, me, now, act, result) {
     document.createTextNode(` ${t(`state.${c.state}`)} · ${owner} · ${c.room_name ?? ""} ${clock(c.opened_at, now)}`),
   ])];
   if (c.gist) nodes.push(el("p", { text: c.gist }));
-  nodes.push(el("p", { class: "ek-result", text: result, attrs: { role: "status" } }));
-  const plain = allowed.filter((name) => !ON_MESSAGE.includes(name) && !WITH_FORM.includes(name));
+  // Acknowledging takes the case too: beside "take", it would be the same button twice.
+  const toTake = allowed.includes("claim");
+  const plain = allowed.filter((name) => !ON_MESSAGE.includes(name) && !WITH_FORM.includes(name) && !(toTake && name === "acknowledge"));
   nodes.push(el("div", { class: "ek-case-acts" }, plain.map((name, index) => {
     const look = index || !FIRST.includes(name) ? "nhsuk-button--secondary" : "";
     const node = button(t(`act.${name}`), look, () => act({ act: name }));
     node.dataset.act = name;
     return node;
   })));
+  if (toTake) nodes.push(el("p", { class: "nhsuk-hint ek-case-hint", text: t(`console.taking_${c.level}`) }));
+  nodes.push(el("p", { class: "ek-result", text: result, attrs: { role: "status" } }));
   if (page.report) {
     nodes.push(el("h3", { class: "nhsuk-heading-s", text: "What the report says" }));
     nodes.push(el("p", { class: "ek-panel ek-row__body", text: page.report }));

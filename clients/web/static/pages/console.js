@@ -7,7 +7,7 @@ import { connectionBanner } from "../core/connection-banner.js";
 import { el, patch } from "../core/keyed.js";
 import { levelTag } from "../core/message-row.js";
 import * as store from "../core/store.js";
-import { age, t } from "../core/texts.js";
+import { age, clock, t } from "../core/texts.js";
 import { fetchTicket, Refusal, Wire } from "../core/wire.js";
 
 /** @typedef {import("../core/frames.js").CaseItem} CaseItem */
@@ -94,7 +94,7 @@ function tick() {
     const since = Number(node.getAttribute("data-since"));
     const due = Number(node.getAttribute("data-due"));
     const next = due ? (due > now ? t("console.due", { left: age(due - now) }) : t("console.overdue")) : "";
-    const text = [t("console.age", { age: age(now - since) }), next].filter(Boolean).join(" · ");
+    const text = [clock(since, now), t("console.age", { age: age(now - since) }), next].filter(Boolean).join(" · ");
     if (node.textContent !== text) node.textContent = text;
     node.classList.toggle("ek-case__late", due > 0 && due <= now);
   }
@@ -114,10 +114,17 @@ async function openCase(id, focus, result = "") {
     part("case-heading").textContent = page.case.subject.name;
     drawCase(body, page, { me, now: wire.now(), act: (asked) => void act(asked), result });
     draw();
-    if (focus) panel.focus();
+    if (focus) showPanel();
   } catch (why) {
     announcer.alert(why instanceof Refusal ? why.message : t("error.internal"));
   }
+}
+
+/** Go to the case that was opened: the page is scrolled only where the top of the case would be out of sight. */
+function showPanel() {
+  panel.focus({ preventScroll: true });
+  const { top } = panel.getBoundingClientRect();
+  if (top < 0 || top > innerHeight / 2) panel.scrollIntoView({ block: "start" });
 }
 
 /** @param {string} text */
