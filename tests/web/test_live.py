@@ -2,82 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
-from moderation.types import Role, RoomKind
-from server.actions.services import Services
-from server.ids import new_id
-from server.main import serve_edges
-from server.rooms import Room, RoomState
-from server.store import rooms
-from tests import harness
-from tests.path.scene import URGENT, on_shift
-
-
-@dataclass
-class House:
-    """A whole running service.
-
-    Attributes:
-        tokens: session token by name of the person.
-    """
-
-    services: Services
-    origin: str
-    room: str
-    tokens: dict[str, str]
-    browser: Browser
-
-    async def open(self, name: str, path: str) -> Page:
-        """The page as that person, connected."""
-        context = await self.browser.new_context()
-        await context.add_cookies([{"name": "evenkeel", "value": self.tokens[name], "url": self.origin}])
-        page = await context.new_page()
-        await page.goto(self.origin + path)
-        await page.wait_for_selector("[data-announce=urgent]", state="attached")
-        return page
-
-
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        bound.listen()
-        yield bound
-
-
-@pytest.fixture
-async def house(tmp_path: Path, built: Path, browser: Browser, listener: socket.socket) -> AsyncIterator[House]:
-    port = listener.getsockname()[1]
-    path = tmp_path / "evenkeel.db"
-    harness.copy_sqlite_template(path)
-    url = f"sqlite:///{path}"
-    async with harness.open_services(url, port=port) as services:
-        room = Room(new_id(), RoomKind.COMMUNITY, "The evening room", "For the end of the day.", RoomState.OPEN, None)
-        await services.store.write(lambda tx: rooms.create_room(tx, room))
-        tokens = {name: (await harness.registered(services, name)).token for name in ("Bluebell", "Heron")}
-        for name, role in (("Sam", Role.MODERATOR), ("Dr Osei", Role.CLINICIAN)):
-            entered = await harness.staff_signed_in(services, name, role)
-            tokens[name] = entered.token
-            await on_shift(services, entered.requester)
-        stop = asyncio.Event()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(serve_edges(services, listener, stop, drain_s=0.1))
-            try:
-                yield House(services, f"http://127.0.0.1:{port}", room.id, tokens, browser)
-            finally:
-                for context in browser.contexts:
-                    with contextlib.suppress(Exception):
-                        await context.close()
-                stop.set()
+from tests.path.scene import URGENT
+from tests.web.conftest import House
 
 
 async def say(page: Page, text: str) -> None:

@@ -103,16 +103,15 @@ function tick() {
 /**
  * @param {string} id
  * @param {boolean} focus
- * @param {string} [result]
  */
-async function openCase(id, focus, result = "") {
+async function openCase(id, focus) {
   opening = id;
   try {
     const page = /** @type {CasePage} */ (await wire.send({ t: "open_case", case: id }));
     if (opening !== id) return;
     open = page;
     part("case-heading").textContent = page.case.subject.name;
-    drawCase(body, page, { me, now: wire.now(), act: (asked) => void act(asked), result });
+    drawCase(body, page, { me, now: wire.now(), act: (asked) => void act(asked) });
     draw();
     if (focus) showPanel();
   } catch (why) {
@@ -130,7 +129,10 @@ function showPanel() {
 /** @param {string} text */
 function tell(text) {
   const line = body.querySelector(".ek-result");
-  if (line) line.textContent = text;
+  if (!line) return;
+  line.textContent = text;
+  // The forms are far below it.
+  line.scrollIntoView({ block: "nearest" });
 }
 
 /** @param {Asked} asked */
@@ -148,12 +150,13 @@ async function act(asked) {
         if (field instanceof HTMLTextAreaElement) field.value = "";
       }
     }
-    await openCase(id, false, t("console.done"));
+    await openCase(id, false);
+    tell(t("console.done"));
   } catch (why) {
     const conflict = why instanceof Refusal && (why.code === "case_changed" || why.code === "conflict");
     const text = conflict ? t("console.changed") : why instanceof Refusal ? why.message : t("error.internal");
-    if (conflict) await openCase(id, false, text);
-    else tell(text);
+    if (conflict) await openCase(id, false);
+    tell(text);
   }
 }
 
