@@ -94,6 +94,40 @@ async def test_the_clinician_is_rung_and_answers(house: House) -> None:
     await console.locator("[data-case-body] [data-act=escalate]").click()
     await expect(oncall.locator(".ek-page--ringing")).to_be_visible(timeout=15_000)
     await expect(oncall.locator("[data-announce=urgent]")).to_contain_text("You are being called")
+    call = oncall.locator(".ek-page--ringing")
+    for said in ("Called as: duty clinician", "ringing for 0:", "Bluebell · The evening room"):
+        await expect(call).to_contain_text(said)
     await oncall.locator(".ek-page--ringing button").click()
     await expect(oncall.locator("[data-pages]")).to_contain_text("Dr Osei is dealing with it")
     await expect(oncall.locator("[data-oncall-state]")).to_have_text("Nobody is calling you.")
+
+
+@pytest.mark.parametrize("size", [(1100, 900), (360, 740)])
+async def test_help_is_in_sight_beside_an_urgent_message(house: House, size: tuple[int, int]) -> None:
+    """The answer to an urgent message is on the screen at once, also on a phone scrolled down to the composer."""
+    author = await house.open("Bluebell", f"/rooms/{house.room}")
+    await author.set_viewport_size({"width": size[0], "height": size[1]})
+    for n in range(12):
+        await say(author, f"It is a long evening, part {n}")
+    await expect(author.locator(".ek-row--shown")).to_have_count(12)
+    await author.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    await say(author, URGENT)
+    panel = author.locator(".ek-handling:visible").first
+    await expect(panel).to_be_in_viewport(ratio=0.95)
+    await expect(author.locator(".ek-row--held")).to_be_in_viewport()
+    assert await author.evaluate("document.documentElement.scrollHeight < 2 * innerHeight")
+
+
+@pytest.mark.parametrize("size", [(1100, 900), (360, 740)])
+async def test_a_case_opens_with_its_name_and_buttons_in_sight(house: House, size: tuple[int, int]) -> None:
+    """Opening a case shows whom it is about and the one way to take it; a wide page stays where it was."""
+    author = await house.open("Bluebell", f"/rooms/{house.room}")
+    console = await house.open("Sam", "/staff/console")
+    await console.set_viewport_size({"width": size[0], "height": size[1]})
+    await say(author, URGENT)
+    await console.locator(".ek-case--3 a").click()
+    await expect(console.locator("[data-act=claim]")).to_be_in_viewport()
+    await expect(console.locator("[data-case-heading]")).to_be_in_viewport()
+    await expect(console.locator("[data-act=acknowledge]")).to_have_count(0)
+    await expect(console.locator(".ek-case-hint")).to_contain_text("stops the calls for ten minutes")
+    assert size[0] < 600 or await console.evaluate("scrollY") == 0
