@@ -119,12 +119,8 @@ async def _ringing(page: Page) -> None:
 
 async def _case(page: Page) -> None:
     await page.locator(".ek-case--3 a").first.click()
+    # As it opens: the page has gone by itself to where the case begins.
     await page.locator("[data-case-body] .ek-row--held").first.wait_for()
-    # Where there is room for all of it, the case as it opens; else what it is about.
-    if page.viewport_size is not None and page.viewport_size["width"] < 600:
-        await page.locator("[data-case-body] .ek-row--held").first.scroll_into_view_if_needed()
-    else:
-        await page.evaluate("window.scrollTo(0, 0)")
 
 
 async def _room(page: Page) -> None:

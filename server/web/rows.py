@@ -253,6 +253,7 @@ class Call:
     case: str
     version: int
     level: int
+    rung: str
     state: str
     late: bool
     taken: str
@@ -277,6 +278,7 @@ def _call(page: PageItem, texts: Texts, client_id: str) -> Call:
         case=page.case,
         version=page.case_version,
         level=page.level,
+        rung=page.rung,
         state="ringing" if ringing else "quiet",
         late=page.late,
         taken="" if ringing else taken,

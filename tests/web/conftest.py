@@ -18,12 +18,15 @@ from starlette.applications import Starlette
 from moderation.types import Role, RoomKind
 from ops.setup import assets
 from server.actions.services import Services
+from server.auth.requester import Requester
 from server.ids import new_id
+from server.main import serve_edges
 from server.rooms import Room, RoomState
 from server.store import rooms
 from server.web.app import build_app
 from server.web.settings import DemoDoor, WebSettings
 from tests import harness
+from tests.path.scene import on_shift
 
 WEB = Path(__file__).parents[2] / "clients" / "web"
 DOORS = (
@@ -134,6 +137,61 @@ async def served(site: Site, listener: socket.socket) -> AsyncIterator[Site]:
             yield site
         finally:
             server.should_exit = True
+
+
+@dataclass
+class House:
+    """A whole running service.
+
+    Attributes:
+        tokens: session token by name of the person.
+        members: the two members by name.
+    """
+
+    services: Services
+    origin: str
+    room: str
+    tokens: dict[str, str]
+    members: dict[str, Requester]
+    browser: Browser
+
+    async def open(self, name: str, path: str) -> Page:
+        """The page as that person, connected."""
+        context = await self.browser.new_context()
+        await context.add_cookies([{"name": "evenkeel", "value": self.tokens[name], "url": self.origin}])
+        page = await context.new_page()
+        await page.goto(self.origin + path)
+        await page.wait_for_selector("[data-announce=urgent]", state="attached")
+        return page
+
+
+@pytest.fixture
+async def house(tmp_path: Path, built: Path, browser: Browser, listener: socket.socket) -> AsyncIterator[House]:
+    listener.listen()
+    port = listener.getsockname()[1]
+    path = tmp_path / "evenkeel.db"
+    harness.copy_sqlite_template(path)
+    url = f"sqlite:///{path}"
+    async with harness.open_services(url, port=port) as services:
+        room = Room(new_id(), RoomKind.COMMUNITY, "The evening room", "For the end of the day.", RoomState.OPEN, None)
+        await services.store.write(lambda tx: rooms.create_room(tx, room))
+        joined = {name: await harness.registered(services, name) for name in ("Bluebell", "Heron")}
+        tokens = {name: entered.token for name, entered in joined.items()}
+        members = {name: entered.requester for name, entered in joined.items()}
+        for name, role in (("Sam", Role.MODERATOR), ("Dr Osei", Role.CLINICIAN)):
+            entered = await harness.staff_signed_in(services, name, role)
+            tokens[name] = entered.token
+            await on_shift(services, entered.requester)
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(serve_edges(services, listener, stop, drain_s=0.1))
+            try:
+                yield House(services, f"http://127.0.0.1:{port}", room.id, tokens, members, browser)
+            finally:
+                for context in browser.contexts:
+                    with contextlib.suppress(Exception):
+                        await context.close()
+                stop.set()
 
 
 @pytest.fixture

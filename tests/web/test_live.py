@@ -2,82 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
-from moderation.types import Role, RoomKind
-from server.actions.services import Services
-from server.ids import new_id
-from server.main import serve_edges
-from server.rooms import Room, RoomState
-from server.store import rooms
-from tests import harness
-from tests.path.scene import URGENT, on_shift
-
-
-@dataclass
-class House:
-    """A whole running service.
-
-    Attributes:
-        tokens: session token by name of the person.
-    """
-
-    services: Services
-    origin: str
-    room: str
-    tokens: dict[str, str]
-    browser: Browser
-
-    async def open(self, name: str, path: str) -> Page:
-        """The page as that person, connected."""
-        context = await self.browser.new_context()
-        await context.add_cookies([{"name": "evenkeel", "value": self.tokens[name], "url": self.origin}])
-        page = await context.new_page()
-        await page.goto(self.origin + path)
-        await page.wait_for_selector("[data-announce=urgent]", state="attached")
-        return page
-
-
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        bound.listen()
-        yield bound
-
-
-@pytest.fixture
-async def house(tmp_path: Path, built: Path, browser: Browser, listener: socket.socket) -> AsyncIterator[House]:
-    port = listener.getsockname()[1]
-    path = tmp_path / "evenkeel.db"
-    harness.copy_sqlite_template(path)
-    url = f"sqlite:///{path}"
-    async with harness.open_services(url, port=port) as services:
-        room = Room(new_id(), RoomKind.COMMUNITY, "The evening room", "For the end of the day.", RoomState.OPEN, None)
-        await services.store.write(lambda tx: rooms.create_room(tx, room))
-        tokens = {name: (await harness.registered(services, name)).token for name in ("Bluebell", "Heron")}
-        for name, role in (("Sam", Role.MODERATOR), ("Dr Osei", Role.CLINICIAN)):
-            entered = await harness.staff_signed_in(services, name, role)
-            tokens[name] = entered.token
-            await on_shift(services, entered.requester)
-        stop = asyncio.Event()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(serve_edges(services, listener, stop, drain_s=0.1))
-            try:
-                yield House(services, f"http://127.0.0.1:{port}", room.id, tokens, browser)
-            finally:
-                for context in browser.contexts:
-                    with contextlib.suppress(Exception):
-                        await context.close()
-                stop.set()
+from tests.path.scene import URGENT
+from tests.web.conftest import House
 
 
 async def say(page: Page, text: str) -> None:
@@ -165,6 +94,40 @@ async def test_the_clinician_is_rung_and_answers(house: House) -> None:
     await console.locator("[data-case-body] [data-act=escalate]").click()
     await expect(oncall.locator(".ek-page--ringing")).to_be_visible(timeout=15_000)
     await expect(oncall.locator("[data-announce=urgent]")).to_contain_text("You are being called")
+    call = oncall.locator(".ek-page--ringing")
+    for said in ("Called as: duty clinician", "ringing for 0:", "Bluebell · The evening room"):
+        await expect(call).to_contain_text(said)
     await oncall.locator(".ek-page--ringing button").click()
     await expect(oncall.locator("[data-pages]")).to_contain_text("Dr Osei is dealing with it")
     await expect(oncall.locator("[data-oncall-state]")).to_have_text("Nobody is calling you.")
+
+
+@pytest.mark.parametrize("size", [(1100, 900), (360, 740)])
+async def test_help_is_in_sight_beside_an_urgent_message(house: House, size: tuple[int, int]) -> None:
+    """The answer to an urgent message is on the screen at once, also on a phone scrolled down to the composer."""
+    author = await house.open("Bluebell", f"/rooms/{house.room}")
+    await author.set_viewport_size({"width": size[0], "height": size[1]})
+    for n in range(12):
+        await say(author, f"It is a long evening, part {n}")
+    await expect(author.locator(".ek-row--shown")).to_have_count(12)
+    await author.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    await say(author, URGENT)
+    panel = author.locator(".ek-handling:visible").first
+    await expect(panel).to_be_in_viewport(ratio=0.95)
+    await expect(author.locator(".ek-row--held")).to_be_in_viewport()
+    assert await author.evaluate("document.documentElement.scrollHeight < 2 * innerHeight")
+
+
+@pytest.mark.parametrize("size", [(1100, 900), (360, 740)])
+async def test_a_case_opens_with_its_name_and_buttons_in_sight(house: House, size: tuple[int, int]) -> None:
+    """Opening a case shows whom it is about and the one way to take it; a wide page stays where it was."""
+    author = await house.open("Bluebell", f"/rooms/{house.room}")
+    console = await house.open("Sam", "/staff/console")
+    await console.set_viewport_size({"width": size[0], "height": size[1]})
+    await say(author, URGENT)
+    await console.locator(".ek-case--3 a").click()
+    await expect(console.locator("[data-act=claim]")).to_be_in_viewport()
+    await expect(console.locator("[data-case-heading]")).to_be_in_viewport()
+    await expect(console.locator("[data-act=acknowledge]")).to_have_count(0)
+    await expect(console.locator(".ek-case-hint")).to_contain_text("stops the calls for ten minutes")
+    assert size[0] < 600 or await console.evaluate("scrollY") == 0

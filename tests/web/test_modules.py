@@ -16,7 +16,7 @@ from tests.web.corpus import CORPUS
 LOAD = """
 window.load = async () => {
   const base = document.querySelector('script[src*="/pages/every.js"]').src.replace('/pages/every.js', '');
-  const names = ['store', 'keyed', 'composer', 'wire', 'support', 'message-row', 'announcer'];
+  const names = ['store', 'keyed', 'composer', 'wire', 'support', 'message-row', 'announcer', 'texts'];
   const all = await Promise.all(names.map((name) => import(`${base}/core/${name}.js`)));
   return Object.fromEntries(names.map((name, i) => [name.replaceAll('-', '_'), all[i]]));
 };
@@ -378,3 +378,14 @@ async def test_a_refusal_reaches_whoever_asked_and_an_ended_session_is_not_tried
         """,
     )
     assert seen == [["refused", "Not here."], ["live", "signed_out", "refused"], 1]
+
+
+async def test_a_time_of_another_day_says_which_day(page_of_nothing: Page) -> None:
+    """Today's times are bare; last night's carry their day, by the calendar of London rather than by hours gone."""
+    morning = 1_787_898_600_000  # 28 August 2026, 07:30 in London
+    said = await run(
+        page_of_nothing,
+        "return given.map((at) => m.texts.clock(at, given[0]))",
+        [morning, morning - 7 * 3_600_000, morning - 8 * 3_600_000],
+    )
+    assert said == ["07:30", "00:30", "27 Aug, 23:30"]

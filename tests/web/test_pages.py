@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from http import HTTPStatus
 
 import httpx2
 import pytest
 
+from moderation.ladders import LadderPolicy, Side
+from moderation.types import Level
 from server.ids import new_id
+from server.web.texts import Texts
 from tests import harness
 from tests.path.scene import URGENT
-from tests.web.conftest import Site
+from tests.web.conftest import WEB, Site
 from tests.web.corpus import CORPUS
 from tests.web.reading import form_to, read
 
@@ -240,3 +244,18 @@ async def test_the_demonstration_ticks_what_was_stored(site: Site) -> None:
         assert (await visitor.get("/demo/progress")).json() == {"seen": ["case_opened"]}
         entered = await visitor.post("/demo/enter", data={"door": "moderator"}, follow_redirects=True)
         assert entered.url.path == "/staff/console"
+
+
+def test_what_taking_a_case_means_is_what_the_ladders_say() -> None:
+    """The times in the console's hint are those of the table of times, on every side of the service."""
+    texts, policy = Texts.load(WEB / "texts.toml"), LadderPolicy.load()
+    for side in Side:
+        urgent, worrying, grey = (
+            policy.ladder_for(side, level) for level in (Level.URGENT, Level.HIGH_NEED, Level.GREY)
+        )
+        assert "for ten minutes" in texts("console.taking_3")
+        assert urgent.acknowledge_for == timedelta(minutes=10)
+        assert "for half an hour" in texts("console.taking_2")
+        assert worrying.acknowledge_for == timedelta(minutes=30)
+        assert "for four hours or more" in texts("console.taking_1")
+        assert grey.acknowledge_for >= timedelta(hours=4)

@@ -149,7 +149,7 @@ async def test_the_way_out_forgets_and_leaves_no_way_back(browser: Browser, serv
 
 
 async def test_without_scripts_the_way_out_is_a_link(browser: Browser, served: Site) -> None:
-    """With scripts off, the way out, help, and the message form are plain links and forms that work."""
+    """With scripts off the way out is a link, a room reads and posts, and help shows the numbers and tells the team."""
     context = await browser.new_context(java_script_enabled=False)
     await served.enter(context, "Bluebell")
     page = await context.new_page()
@@ -160,4 +160,6 @@ async def test_without_scripts_the_way_out_is_a_link(browser: Browser, served: S
     assert await page.inner_text(".ek-row__body") == "Hello from a plain form"
     await page.click(".ek-help-link")
     assert "116 123" in await page.inner_text("main")
+    await page.click("main form button")
+    assert "Sent to the team on duty. Nobody has opened it yet." in await page.inner_text("main")
     await context.close()

@@ -66,9 +66,9 @@ function conversation(items, me, now, acts) {
  * who is typing loses a letter, the focus, or (with single keys on) has a letter taken for a command.
  * @param {HTMLElement} body
  * @param {CasePage} page
- * @param {{me: string, now: number, act: (asked: Asked) => void, result?: string}} how
+ * @param {{me: string, now: number, act: (asked: Asked) => void}} how
  */
-export function drawCase(body, page, { me, now, act, result = "" }) {
+export function drawCase(body, page, { me, now, act }) {
   const { case: c, allowed } = page;
   const forms = WITH_FORM.filter((name) => allowed.includes(name));
   let [top, middle, bottom] = Array.from(body.children);
@@ -77,7 +77,7 @@ export function drawCase(body, page, { me, now, act, result = "" }) {
     [top, middle, bottom] = [el("div"), el("div"), el("div")];
     body.replaceChildren(top, middle, bottom);
   }
-  top.replaceChildren(...facts(page, me, now, act, result));
+  top.replaceChildren(...facts(page, me, now, act));
   if (middle.getAttribute("data-forms") !== forms.join(" ")) {
     middle.setAttribute("data-forms", forms.join(" "));
     middle.replaceChildren(...forms.map((name) => (name === "reply" ? replyForm(act) : closeForm(act))));
@@ -98,10 +98,9 @@ export function drawCase(body, page, { me, now, act, result = "" }) {
  * @param {string} me
  * @param {number} now
  * @param {(asked: Asked) => void} act
- * @param {string} result
  * @returns {Node[]}
  */
-function facts(page, me, now, act, result) {
+function facts(page, me, now, act) {
   const { case: c, allowed } = page;
   const owner = c.owner ? t("console.owner", { name: c.owner.name }) : t("console.nobody");
   /** @type {Node[]} */
@@ -110,14 +109,18 @@ function facts(page, me, now, act, result) {
     document.createTextNode(` ${t(`state.${c.state}`)} · ${owner} · ${c.room_name ?? ""} ${clock(c.opened_at, now)}`),
   ])];
   if (c.gist) nodes.push(el("p", { text: c.gist }));
-  nodes.push(el("p", { class: "ek-result", text: result, attrs: { role: "status" } }));
-  const plain = allowed.filter((name) => !ON_MESSAGE.includes(name) && !WITH_FORM.includes(name));
+  // Acknowledging takes the case too: beside "take", it would be the same button twice.
+  const toTake = allowed.includes("claim");
+  const plain = allowed.filter((name) => !ON_MESSAGE.includes(name) && !WITH_FORM.includes(name) && !(toTake && name === "acknowledge"));
   nodes.push(el("div", { class: "ek-case-acts" }, plain.map((name, index) => {
     const look = index || !FIRST.includes(name) ? "nhsuk-button--secondary" : "";
     const node = button(t(`act.${name}`), look, () => act({ act: name }));
     node.dataset.act = name;
     return node;
   })));
+  const hint = toTake ? `console.taking_${c.level}` : allowed.includes("acknowledge") ? "console.holding" : "";
+  if (hint) nodes.push(el("p", { class: "nhsuk-hint ek-case-hint", text: t(hint) }));
+  nodes.push(el("p", { class: "ek-result", attrs: { role: "status" } }));
   if (page.report) {
     nodes.push(el("h3", { class: "nhsuk-heading-s", text: "What the report says" }));
     nodes.push(el("p", { class: "ek-panel ek-row__body", text: page.report }));
@@ -147,7 +150,8 @@ function window_(id, list) {
     const noticed = [...list.querySelectorAll(".ek-row-acts, .ek-row--held")].at(-1)?.closest("li");
     const middle = noticed ? noticed.offsetTop - frame.offsetTop - (frame.clientHeight - noticed.clientHeight) / 2 : frame.scrollHeight;
     frame.scrollTop = scrolled.get(id) ?? middle;
-    frame.addEventListener("scroll", () => scrolled.set(id, frame.scrollTop), { passive: true });
+    // A frame that was drawn anew meanwhile still reports once, from the top.
+    frame.addEventListener("scroll", () => frame.isConnected && scrolled.set(id, frame.scrollTop), { passive: true });
   });
   return frame;
 }

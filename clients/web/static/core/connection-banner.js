@@ -27,6 +27,7 @@ export function connectionBanner(banner, alert) {
   };
   return (state) => {
     clearTimeout(timer);
+    banner.dataset.wire = state;
     if (state === "live") {
       if (!warned) {
         banner.hidden = true;

@@ -90,8 +90,8 @@ export function fillMessage(node, view, { me, now, link = null, extra = [] }) {
   }
   if (link) {
     const hidden = el("span", { class: "nhsuk-u-visually-hidden", text: ` ${t("view.options_for", { name: view.author.name })}` });
-    const a = el("a", { text: t("view.options"), attrs: { href: link(view.id) } }, [hidden]);
-    node.append(el("p", { class: "ek-row__more" }, [a]));
+    const a = el("a", { class: "ek-row__more", text: t("view.options"), attrs: { href: link(view.id) } }, [hidden]);
+    who.append(" ", a);
   }
   node.append(...extra);
 }

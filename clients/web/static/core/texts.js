@@ -47,13 +47,17 @@ const dayFormat = new Intl.DateTimeFormat("en-GB", {
   day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZone: "Europe/London",
 });
 
+const dateFormat = new Intl.DateTimeFormat("en-GB", { dateStyle: "short", timeZone: "Europe/London" });
+
 /**
- * Wall time in London; with the day when it was not within the last 20 hours.
+ * Wall time in London; with the day when that is not today's, so that last night never stands below this morning.
  * @param {number} at milliseconds since 1970
  * @param {number} now
  */
 export function clock(at, now = Date.now()) {
-  return (Math.abs(now - at) < 20 * 3_600_000 ? clockFormat : dayFormat).format(new Date(at));
+  const when = new Date(at);
+  const today = dateFormat.format(when) === dateFormat.format(new Date(now));
+  return (today ? clockFormat : dayFormat).format(when);
 }
 
 /**

@@ -7,7 +7,7 @@ import { connectionBanner } from "../core/connection-banner.js";
 import { el, patch } from "../core/keyed.js";
 import { levelTag } from "../core/message-row.js";
 import * as store from "../core/store.js";
-import { age, t } from "../core/texts.js";
+import { age, clock, t } from "../core/texts.js";
 import { fetchTicket, Refusal, Wire } from "../core/wire.js";
 
 /** @typedef {import("../core/frames.js").CaseItem} CaseItem */
@@ -94,7 +94,7 @@ function tick() {
     const since = Number(node.getAttribute("data-since"));
     const due = Number(node.getAttribute("data-due"));
     const next = due ? (due > now ? t("console.due", { left: age(due - now) }) : t("console.overdue")) : "";
-    const text = [t("console.age", { age: age(now - since) }), next].filter(Boolean).join(" · ");
+    const text = [clock(since, now), t("console.age", { age: age(now - since) }), next].filter(Boolean).join(" · ");
     if (node.textContent !== text) node.textContent = text;
     node.classList.toggle("ek-case__late", due > 0 && due <= now);
   }
@@ -103,27 +103,36 @@ function tick() {
 /**
  * @param {string} id
  * @param {boolean} focus
- * @param {string} [result]
  */
-async function openCase(id, focus, result = "") {
+async function openCase(id, focus) {
   opening = id;
   try {
     const page = /** @type {CasePage} */ (await wire.send({ t: "open_case", case: id }));
     if (opening !== id) return;
     open = page;
     part("case-heading").textContent = page.case.subject.name;
-    drawCase(body, page, { me, now: wire.now(), act: (asked) => void act(asked), result });
+    drawCase(body, page, { me, now: wire.now(), act: (asked) => void act(asked) });
     draw();
-    if (focus) panel.focus();
+    if (focus) showPanel();
   } catch (why) {
     announcer.alert(why instanceof Refusal ? why.message : t("error.internal"));
   }
 }
 
+/** Go to the case that was opened: the page is scrolled only where the top of the case would be out of sight. */
+function showPanel() {
+  panel.focus({ preventScroll: true });
+  const { top } = panel.getBoundingClientRect();
+  if (top < 0 || top > innerHeight / 2) panel.scrollIntoView({ block: "start" });
+}
+
 /** @param {string} text */
 function tell(text) {
   const line = body.querySelector(".ek-result");
-  if (line) line.textContent = text;
+  if (!line) return;
+  line.textContent = text;
+  // The forms are far below it.
+  line.scrollIntoView({ block: "nearest" });
 }
 
 /** @param {Asked} asked */
@@ -141,12 +150,13 @@ async function act(asked) {
         if (field instanceof HTMLTextAreaElement) field.value = "";
       }
     }
-    await openCase(id, false, t("console.done"));
+    await openCase(id, false);
+    tell(t("console.done"));
   } catch (why) {
     const conflict = why instanceof Refusal && (why.code === "case_changed" || why.code === "conflict");
     const text = conflict ? t("console.changed") : why instanceof Refusal ? why.message : t("error.internal");
-    if (conflict) await openCase(id, false, text);
-    else tell(text);
+    if (conflict) await openCase(id, false);
+    tell(text);
   }
 }
 

@@ -6,7 +6,7 @@ import { connectionBanner } from "../core/connection-banner.js";
 import { el, patch } from "../core/keyed.js";
 import { levelTag } from "../core/message-row.js";
 import * as store from "../core/store.js";
-import { clock, t } from "../core/texts.js";
+import { age, clock, t } from "../core/texts.js";
 import { fetchTicket, Refusal, Wire } from "../core/wire.js";
 
 /** @typedef {import("../core/frames.js").PageItem} PageItem */
@@ -18,6 +18,8 @@ const part = (name) => /** @type {HTMLElement} */ (document.querySelector(`[data
 
 const main = /** @type {HTMLElement} */ (document.getElementById("maincontent"));
 const feeds = (main.dataset.feeds ?? "").split(" ").filter(Boolean);
+/** The queue that names what a call is about; "" where this role has none. */
+const queue = main.dataset.queue ?? "";
 const announcer = new Announcer();
 const banner = connectionBanner(part("connection"), (text) => announcer.alert(text));
 const sound = /** @type {HTMLInputElement} */ (part("sound"));
@@ -54,12 +56,25 @@ function ringing() {
 
 function draw() {
   const calls = store.calls(items);
-  patch(part("pages"), calls, { key: (p) => p.id, stamp: (p) => JSON.stringify(p) + (results.get(p.id) ?? ""), fill: fillCall });
+  patch(part("pages"), calls, {
+    key: (p) => p.id,
+    stamp: (p) => JSON.stringify([p, about(p), results.get(p.id)]),
+    fill: fillCall,
+  });
   const state = part("oncall-state");
   const loud = ringing().length > 0;
   state.textContent = t(loud ? "oncall.ringing" : "oncall.quiet");
   state.dataset.ringing = loud ? "yes" : "no";
   document.title = loud ? `(${ringing().length}) On call` : "On call";
+}
+
+/**
+ * Whom the call is about and where they wrote, as far as this person's queue knows.
+ * @param {PageItem} p
+ */
+function about(p) {
+  const found = items.cases[p.case];
+  return found ? [found.subject.name, found.room_name].filter(Boolean).join(" · ") : "";
 }
 
 /**
@@ -74,12 +89,17 @@ function fillCall(node, p) {
     document.createTextNode(" "),
     el("time", { text: clock(p.at, wire.now()), attrs: { datetime: new Date(p.at).toISOString() } }),
   ]);
-  if (p.late) head.append(" ", el("strong", { text: t("oncall.late") }));
+  if (loud) head.append(" ", el("span", { class: "ek-page__waiting", attrs: { "data-since": String(p.at) } }));
+  if (p.late) head.append(" ", el("strong", { class: "ek-page__late", text: t("oncall.late") }));
   const nodes = [head];
+  const whom = about(p);
+  if (whom) nodes.push(el("p", { class: "ek-page__about", text: whom }));
+  nodes.push(el("p", { class: "ek-page__rung", text: t("oncall.rung", { rung: t(`rung.${p.rung}`) }) }));
+  const acts = el("div", { class: "ek-page__acts" });
   if (loud) {
     const button = el("button", { class: "nhsuk-button", text: t("oncall.ack"), attrs: { type: "button" } });
     button.addEventListener("click", () => void acknowledge(p));
-    nodes.push(button);
+    acts.append(button);
   } else if (p.owner) {
     nodes.push(el("p", { text: t("oncall.taken", { name: p.owner.name }) }));
   } else {
@@ -87,8 +107,17 @@ function fillCall(node, p) {
   }
   const result = results.get(p.id);
   if (result) nodes.push(el("p", { class: "ek-result", text: result, attrs: { role: "status" } }));
-  nodes.push(el("p", {}, [el("a", { text: "Open the case", attrs: { href: `/staff/cases/${encodeURIComponent(p.case)}` } })]));
-  node.replaceChildren(...nodes);
+  acts.append(el("a", { class: "ek-page__open", text: t("oncall.open"), attrs: { href: `/staff/cases/${encodeURIComponent(p.case)}` } }));
+  node.replaceChildren(...nodes, acts);
+  tick();
+}
+
+/** How long each call has been ringing. */
+function tick() {
+  for (const node of part("pages").querySelectorAll("[data-since]")) {
+    const text = t("oncall.waiting", { age: age(wire.now() - Number(node.getAttribute("data-since"))) });
+    if (node.textContent !== text) node.textContent = text;
+  }
 }
 
 /** @param {PageItem} p */
@@ -127,5 +156,6 @@ sound.addEventListener("change", () => {
 setInterval(() => {
   if (ringing().length) ring();
 }, RING_MS);
-for (const feed of feeds) wire.join(feed);
+setInterval(tick, 1_000);
+for (const feed of [...feeds, queue]) if (feed) wire.join(feed);
 wire.start();

@@ -4,12 +4,13 @@
 import { Announcer } from "../core/announcer.js";
 import { composer, readOutbox, writeOutbox } from "../core/composer.js";
 import { connectionBanner } from "../core/connection-banner.js";
+import { nextTicket } from "../core/early.js";
 import { el, patch } from "../core/keyed.js";
 import { fillMessage } from "../core/message-row.js";
 import * as store from "../core/store.js";
 import { crisisShort, fillHandling, handlingLines } from "../core/support.js";
 import { clock, t } from "../core/texts.js";
-import { fetchTicket, newClientId, Refusal, Wire } from "../core/wire.js";
+import { newClientId, Refusal, Wire } from "../core/wire.js";
 
 /** @typedef {import("../core/frames.js").Ack} Ack */
 /** @typedef {import("../core/frames.js").Page} Page */
@@ -45,7 +46,7 @@ let missed = 0;
 let readSent = 0;
 
 const wire = new Wire({
-  ticket: () => fetchTicket(document.body.dataset.csrf ?? ""),
+  ticket: nextTicket,
   client: "evenkeel-web/1",
   features: ["handling"],
   onState: banner,
@@ -144,6 +145,7 @@ function care(ack, before) {
   const line = el("p", {}, [el("strong", { text })]);
   panel.replaceChildren(line, ...(known ? [] : [crisisShort()]));
   panel.hidden = false;
+  intoSight((known && part("handling").firstElementChild) || panel);
   announcer.alert(text);
 }
 
@@ -273,9 +275,13 @@ function drawInbox(known, live) {
     .filter((h) => h.care !== "none" && handlingLines(h).length)
     .sort((a, b) => lastAt(b) - lastAt(a))
     .slice(0, 2);
-  patch(part("handling"), states, { key: (h) => h.id, stamp: (h) => JSON.stringify(h), tag: "div", fill: (node, h) => fillHandling(node, h, now) });
+  const { added } = patch(part("handling"), states, {
+    key: (h) => h.id, stamp: (h) => JSON.stringify(h), tag: "div", fill: (node, h) => fillHandling(node, h, now),
+  });
   const panel = part("care");
   if (panel.dataset.care === "urgent" && current().length) panel.hidden = true;
+  const appeared = part("handling").firstElementChild;
+  if (live && added.length && appeared) intoSight(appeared);
   if (live && states.length) {
     const lines = handlingLines(states[0]);
     const text = lines[lines.length - 1].text;
@@ -292,6 +298,16 @@ function drawInbox(known, live) {
   });
   links.hidden = privates.length === 0;
   if (live && privates.some((r) => !known.has(r.id))) announcer.alert(t("room.private"));
+}
+
+/**
+ * Help that has just appeared is seen at once, also where the page was scrolled down to the composer; the message that
+ * it belongs to stands below it. Once only: what is added later never moves the page under somebody who writes.
+ * @param {Element} panel
+ */
+function intoSight(panel) {
+  const { top, bottom } = panel.getBoundingClientRect();
+  if (top < 0 || bottom > innerHeight) panel.scrollIntoView({ block: "start" });
 }
 
 /** What the team has from this person and has not finished with. */
