@@ -86,7 +86,7 @@ class Hello(Command, frozen=True, tag="hello"):
 
 
 class Join(Command, frozen=True, tag="join"):
-    """Follow a feed: "room:ID", "inbox", "staff:moderation", "staff:clinical". With `after`, resume from there."""
+    """Follow a feed: "room:ID", "inbox", "staff:moderation", "staff:clinical", "staff:lead"; `after`: resume from there."""
 
     client_id: ClientId
     feed: FeedName
