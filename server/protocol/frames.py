@@ -86,7 +86,7 @@ class Hello(Command, frozen=True, tag="hello"):
 
 
 class Join(Command, frozen=True, tag="join"):
-    """Follow a feed: "room:ID", "inbox", "staff:moderation", "staff:clinical", "staff:lead"; `after`: resume from there."""
+    """Follow "room:ID", "inbox", "staff:moderation", "staff:clinical" or "staff:lead"; with `after`, resume there."""
 
     client_id: ClientId
     feed: FeedName
