@@ -76,7 +76,7 @@ def derive(wrapping_key: bytes, purpose: str) -> bytes:
 
 @functools.cache
 def load_lists() -> Matcher:
-    """The watchword lists, compiled once per process: two seconds of work."""
+    """The watchword lists, compiled once per process."""
     return Matcher.load()
 
 
@@ -162,6 +162,8 @@ async def serve_edges(
     hub.start()
     jobs = [
         loop.create_task(run_ladders(services), name="ladders"),
+        # Without its writer this process could still answer, but keep nothing: another one has to take over.
+        loop.create_task(services.store.writer_ended(), name="writer"),
         loop.create_task(_beat(watch), name="beat"),
     ]
     # What lives as long as the process is never collected: a full collection otherwise walks all of it.
@@ -172,7 +174,7 @@ async def serve_edges(
     try:
         await asyncio.wait({serving, stopping, *jobs}, return_when=asyncio.FIRST_COMPLETED)
         for job in jobs:
-            if job.done() and not job.cancelled() and job.exception() is not None:
+            if job.done() and not job.cancelled():
                 log.critical("job_ended", job=job.get_name())
         await hub.drain(drain_s)
     finally:

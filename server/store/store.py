@@ -49,6 +49,10 @@ class Store:
         """Hand the events of each committed batch to `tell`, in the order of commit."""
         self.database.writer.tell = tell
 
+    async def writer_ended(self) -> None:
+        """Return when nothing can be written any more by this process, because its writer ended."""
+        await self.database.writer.ended.wait()
+
     async def set_clock(self, mapping: ClockMapping) -> None:
         """Map the clock of a demonstration or test database; refused for any other."""
         if self.kind == PRODUCTION:
