@@ -89,7 +89,7 @@ def test_no_file_names_a_folder_of_one_machine() -> None:
     ("pattern", "line"),
     [
         (DOWNLOAD, "https:" + "//files." + "pythonhosted.example/packages/a"),
-        (DOWNLOAD, '"resolved": "https:' + "//registry." + 'npmjs.example/a-1.0.0"'),
+        (DOWNLOAD, '"resol' + 'ved": "https:' + "//registry." + 'npmjs.example/a-1.0.0"'),
         (DOWNLOAD, "a @ https" + "://example.org/a-1.0-py3-none-any" + ".whl"),
         (MACHINE_PATH, "cd /" + "root/project"),
         (MACHINE_PATH, "path = '/" + "home/sam/project'"),
