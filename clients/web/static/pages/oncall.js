@@ -61,6 +61,7 @@ function draw() {
     stamp: (p) => JSON.stringify([p, about(p), results.get(p.id)]),
     fill: fillCall,
   });
+  tick();
   const state = part("oncall-state");
   const loud = ringing().length > 0;
   state.textContent = t(loud ? "oncall.ringing" : "oncall.quiet");
@@ -109,7 +110,6 @@ function fillCall(node, p) {
   if (result) nodes.push(el("p", { class: "ek-result", text: result, attrs: { role: "status" } }));
   acts.append(el("a", { class: "ek-page__open", text: t("oncall.open"), attrs: { href: `/staff/cases/${encodeURIComponent(p.case)}` } }));
   node.replaceChildren(...nodes, acts);
-  tick();
 }
 
 /** How long each call has been ringing. */
