@@ -41,7 +41,6 @@ from watchwords.matcher import Matcher
 
 PASSWORD: Final = "three quiet green boats"
 WRAPPING_KEY: Final = bytes(range(32))
-FALLBACK_PERSON: Final = "fallback-person"
 
 _addresses = itertools.count(1)
 
@@ -70,7 +69,6 @@ async def open_services(database_url: str, **settings: object) -> AsyncIterator[
         "kind": TEST,
         "argon2_memory_kib": 8,
         "argon2_passes": 1,
-        "fallback_people": (FALLBACK_PERSON,),
         # A machine busy with other tests must not turn a clean text into an unchecked one.
         "screening_deadline_ms": 1_000,
         **settings,

@@ -39,6 +39,8 @@ BATCH = 100
 SEND_WITHIN_S = 10.0
 RETRY_AFTER = timedelta(seconds=5)
 LATE_AFTER = timedelta(seconds=15)
+# The recipient of a call that could be given to nobody.
+NOBODY = ("",)
 _CLINICAL = frozenset({Audience.DUTY_CLINICIAN, Audience.CLINICAL_LEAD, Audience.FALLBACK})
 
 
@@ -158,35 +160,33 @@ def _no_later(services: Services, row: Row[Any], opened_at: datetime, next_rung:
 def _plan(
     tx: Tx, services: Services, row: Row[Any], case: Row[Any], role: Role, opened_at: datetime, next_rung: int
 ) -> Plan:
-    """What the ladder says now. A matter about staff goes to the clinical leads alone, on every rung."""
+    """What the ladder says now: everybody whom it names may open the case and act on it."""
     ladder = services.ladders.ladder_for(Side(row.side), Level(row.level))
+    fitting = set(cases.people_of_role(tx.conn, _roles(Side(row.side), role))) - {case.subject}
     shifts = [Shift(s.account, Role(s.role), s.starts_at, s.ends_at) for s in cases.shifts_around(tx.conn, tx.now)]
-    leads = cases.people_of_role(tx.conn, [Role.CLINICAL_LEAD])
-    standing = [person for person in services.settings.fallback_people if person != case.subject]
-    fallback = standing or [
-        person
-        for person in cases.people_of_role(
-            tx.conn, [Role.CLINICAL_LEAD, Role.CLINICIAN] if role is not Role.MEMBER else _RESPONDERS
-        )
-        if person != case.subject
-    ]
+    standing = [person for person in services.settings.fallback_people if person in fitting]
+    fallback = tuple(standing or sorted(fitting))
 
     def people(audience: Audience) -> tuple[str, ...]:
-        if audience is Audience.FALLBACK:
-            if not fallback:
-                # Nobody at all has a staff account: the supervisor raises what is overdue by its own channel.
-                log.critical("nobody_to_call", case=case.id, obligation=row.id)
-                return ("",)
-            return tuple(fallback)
+        if audience is Audience.FALLBACK and not fallback:
+            # Nobody at all may act on it: the supervisor raises it by its own channel.
+            log.critical("nobody_to_call", case=case.id, obligation=row.id)
+            return NOBODY
         if role is not Role.MEMBER:
-            return tuple(lead for lead in leads if lead != case.subject)
-        return people_for(audience, shifts, tuple(fallback), tx.now)
+            return tuple(sorted(fitting))
+        return tuple(person for person in people_for(audience, shifts, fallback, tx.now) if person in fitting)
 
     # A ladder that was made shorter under a running obligation repeats its last rung.
     return plan(ladder, opened_at, min(next_rung, len(ladder.rungs)), people, tx.now)
 
 
-_RESPONDERS = [Role.CLINICAL_LEAD, Role.CLINICIAN, Role.MODERATOR, Role.ADMIN]
+def _roles(side: Side, about: Role) -> list[Role]:
+    """Who may act on a case (as `case_page.may_see` has it): the wall stands on every rung, the last one too."""
+    if about is not Role.MEMBER:
+        return [Role.CLINICAL_LEAD]
+    if side is Side.CARE:
+        return [Role.CLINICIAN, Role.CLINICAL_LEAD]
+    return [Role.MODERATOR, Role.CLINICIAN, Role.CLINICAL_LEAD]
 
 
 def _role(conn: Connection, account_id: str) -> Role:

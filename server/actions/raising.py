@@ -12,7 +12,7 @@ from typing import Any
 
 from moderation.cases import joined
 from moderation.ladders import Ladder, LadderPolicy, Side
-from moderation.types import Category, Level, Role, Verdict
+from moderation.types import Category, Disposition, Level, Role, Verdict
 from server.actions.rendering import CASE, HANDLING, case_item, handling_item
 from server.feeds import FeedEvent
 from server.ids import STAFF_CLINICAL, STAFF_LEAD, STAFF_MODERATION, inbox_feed
@@ -52,12 +52,22 @@ class Concern:
 
 
 def concern_level(verdict: Verdict) -> Level:
-    """How urgent a verdict is for the people on duty: a check that failed is looked at like a high need."""
-    return verdict.level if verdict.complete else max(verdict.level, Level.HIGH_NEED)
+    """How urgent a verdict is for the people on duty: a check that failed is looked at like a high need.
+
+    What is held is never below the lowest ladder: somebody has to decide on it.
+    """
+    if not verdict.complete:
+        return max(verdict.level, Level.HIGH_NEED)
+    return max(verdict.level, Level.GREY) if verdict.disposition is Disposition.HOLD else verdict.level
 
 
 def is_concern(verdict: Verdict, author_role: Role) -> bool:
-    """Whether a verdict opens a case. For staff authors only what is about their conduct does."""
+    """Whether a verdict opens a case. Whatever is held does, whoever wrote it, for somebody has to decide on it.
+
+    Of what staff write and everybody sees, only what is about their conduct does.
+    """
+    if verdict.disposition is Disposition.HOLD or not verdict.complete:
+        return True
     if author_role is not Role.MEMBER:
         return bool(_STAFF_CONCERNS & set(verdict.categories))
     return concern_level(verdict) > Level.NONE
@@ -124,7 +134,8 @@ def raise_case(tx: Tx, ladders: LadderPolicy, concern: Concern) -> str:
 def _run_timer(tx: Tx, ladders: LadderPolicy, case: str, concern: Concern) -> None:
     """Start the ladder, or start it again where this is worse than before or somebody had stopped it.
 
-    A ladder that is running at this level or above is left alone: a second message never moves a timer back.
+    A ladder that is running at this level or above is left alone: a second message never moves a timer back. A worse
+    one silences nobody whom the running ladder has called, and postpones nothing that it had due.
     """
     first = _first_look(ladders.ladder_for(concern.side, concern.level), concern.held)
     duty = cases.obligation_of(tx.conn, case, lock=True)
@@ -137,16 +148,20 @@ def _run_timer(tx: Tx, ladders: LadderPolicy, case: str, concern: Concern) -> No
         if duty.state == cases.RUNNING and duty.due_at is not None and tx.now + first < duty.due_at:
             cases.update_obligation(tx, duty, due_at=tx.now + first)
         return
-    level = Level(max(int(concern.level), duty.level if stopped else 0))
-    due_at = tx.now + _first_look(ladders.ladder_for(concern.side, level), concern.held)
-    if not stopped and duty.due_at is not None:
+    level = Level(max(int(concern.level), duty.level))
+    ladder = ladders.ladder_for(concern.side, level)
+    opened_at, due_at = tx.now, tx.now + _first_look(ladder, concern.held)
+    if duty.state == cases.RUNNING and duty.next_rung > 0:
+        # The calls that ring end with the old ladder, so the new one's first calls take their place at once.
+        opened_at, due_at = tx.now - ladder.rungs[0].after, tx.now
+    if duty.due_at is not None:
         due_at = min(due_at, duty.due_at)
     cases.update_obligation(
         tx,
         duty,
         level=int(level),
         state=cases.RUNNING,
-        opened_at=tx.now,
+        opened_at=opened_at,
         next_rung=0,
         due_at=due_at,
         acknowledged_by=None,

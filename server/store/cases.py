@@ -255,8 +255,18 @@ def pending_notices(conn: Connection, now: datetime, limit: int) -> Sequence[Row
 
 
 def shifts_around(conn: Connection, now: datetime) -> Sequence[Row[Any]]:
-    """The shifts that hold `now`."""
-    return conn.execute(select(shift).where(shift.c.starts_at <= now, shift.c.ends_at > now)).all()
+    """The shifts that hold `now`, of active accounts that have the shift's role themselves."""
+    query = (
+        select(shift)
+        .join(account, account.c.id == shift.c.account)
+        .where(
+            shift.c.starts_at <= now,
+            shift.c.ends_at > now,
+            account.c.state == "active",
+            account.c.role == shift.c.role,
+        )
+    )
+    return conn.execute(query).all()
 
 
 def people_of_role(conn: Connection, roles: Collection[str]) -> list[str]:
