@@ -364,9 +364,10 @@ notice = Table(
     _needed("state", CODE),
     _needed("attempts", Integer()),
     _needed("due_at", Instant()),
+    Column("retry_at", Instant(), nullable=False, comment="when it is to be tried next; due_at stays the first time"),
     _optional("attempted_at", Instant()),
     UniqueConstraint("obligation", "cycle", "rung", "recipient", "channel"),
-    Index("ix_notice_pending", "state", "due_at"),
+    Index("ix_notice_pending", "state", "retry_at"),
     comment="One person called by one channel. retention: governance",
 )
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from moderation.types import Role
-from server.actions.escalation import climb
+from server.actions.escalation import OutsideCalls, climb
 from server.actions.invariants import check_obligations
 from server.actions.messages import edit_message
 from server.actions.reports import ask_for_help, report_message
@@ -39,12 +39,18 @@ from tests.path.scene import CLEAN, URGENT, Scene, client_id, make_scene, on_shi
 class Phone:
     """An outside channel that remembers whom it called, and fails or hangs as told."""
 
-    def __init__(self, answer: Delivery = Delivery.SENT) -> None:
+    def __init__(self, answer: Delivery | Exception = Delivery.SENT, *, hangs: bool = False) -> None:
         self.answer = answer
         self.calls: list[Notice] = []
+        self.freed = asyncio.Event()
+        if not hangs:
+            self.freed.set()
 
     async def send(self, notice: Notice) -> Delivery:
         self.calls.append(notice)
+        await self.freed.wait()
+        if isinstance(self.answer, Exception):
+            raise self.answer
         return self.answer
 
 
@@ -259,6 +265,59 @@ async def test_a_failed_channel_is_tried_again_and_the_other_one_is_not_kept_wai
     assert len(await pages(scene, scene.sam)) == 1
     await climb_after(scene, 5.1)
     assert [call.attempt for call in phone.calls] == [1, 2]
+
+
+async def test_a_hanging_channel_delays_no_page_and_no_round(scene: Scene) -> None:
+    """While the phone hangs, the next rung's page rings and each call is under way once; it is recorded at its end."""
+    phone = Phone(hangs=True)
+    scene.services.notifiers["phone"] = phone
+    hughes = await staff(scene.services, "Dr Hughes", Role.CLINICIAN)
+    for who in (scene.sam, hughes):
+        await on_shift(scene.services, who)
+    await scene.say(scene.robin, URGENT)
+    outside = OutsideCalls()
+    await climb(scene.services, outside)
+    assert len(await pages(scene, scene.sam)) == 1
+    await climb(scene.services, outside)
+    assert len(phone.calls) == 1
+    await fast_forward(scene.services, timedelta(seconds=31))
+    await climb(scene.services, outside)
+    assert len(await pages(scene, hughes)) == 1
+    phone.freed.set()
+    await outside.wait(5)
+    assert outside.under_way == []
+    states = await scene.services.store.read(
+        lambda c: c.execute(select(notice.c.state).where(notice.c.channel == "phone")).scalars().all()
+    )
+    assert "pending" not in states
+    await outside.close()
+
+
+async def test_a_channel_that_breaks_is_tried_again_and_still_late(scene: Scene) -> None:
+    """Whatever a channel raises is a failed call; its retries keep the time at which it first fell due."""
+    phone = Phone(ValueError("anything"))
+    scene.services.notifiers["phone"] = phone
+    await on_shift(scene.services, scene.sam)
+    await scene.say(scene.robin, "I have been thinking about suicide a lot lately")
+    await climb_after(scene, 300.5)
+    for _ in range(4):
+        await climb_after(scene, 5.1)
+    assert [call.attempt for call in phone.calls] == [1, 2, 3, 4, 5]
+    assert [call.late for call in phone.calls] == [False, False, False, True, True]
+    assert len({call.due_at for call in phone.calls}) == 1
+
+
+async def test_a_newer_call_ends_the_retries_of_an_older_one(scene: Scene) -> None:
+    """Somebody whose phone fails is called once for each moment, not once more for every rung that named them."""
+    phone = Phone(Delivery.FAILED)
+    scene.services.notifiers["phone"] = phone
+    await on_shift(scene.services, scene.sam)
+    await scene.say(scene.robin, URGENT)
+    await climb(scene.services)
+    await climb_after(scene, 15.1)
+    phone.calls.clear()
+    await climb_after(scene, 5.1)
+    assert [call.rung for call in phone.calls] == ["moderators_on_shift"]
 
 
 async def test_a_call_due_long_ago_is_made_and_marked_late(scene: Scene) -> None:

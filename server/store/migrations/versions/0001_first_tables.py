@@ -371,6 +371,12 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=40), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "retry_at",
+            sa.BigInteger(),
+            nullable=False,
+            comment="when it is to be tried next; due_at stays the first time",
+        ),
         sa.Column("attempted_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["obligation"], ["obligation.id"], name=op.f("fk_notice_obligation")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notice")),
@@ -385,5 +391,5 @@ def upgrade() -> None:
         comment="One person called by one channel. retention: governance",
     )
     with op.batch_alter_table("notice", schema=None) as batch_op:
-        batch_op.create_index("ix_notice_pending", ["state", "due_at"], unique=False)
+        batch_op.create_index("ix_notice_pending", ["state", "retry_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_notice_recipient"), ["recipient"], unique=False)
