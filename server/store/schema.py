@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -220,6 +221,7 @@ message = Table(
     _needed("at", Instant()),
     _optional("edited_at", Instant()),
     UniqueConstraint("author", "client_id"),
+    Index("ix_message_held", "id", sqlite_where=text("state = 'held'"), postgresql_where=text("state = 'held'")),
     sqlite_with_rowid=False,
     comment="A message in its current version. retention: community_post or care_record",
 )

@@ -33,7 +33,7 @@ from server.protocol.frames import (
 )
 from server.store.schema import audit, case_history, notice, obligation
 from tests.harness import fast_forward, member, staff
-from tests.path.scene import CLEAN, URGENT, Scene, client_id, make_scene, on_shift
+from tests.path.scene import CLEAN, URGENT, Scene, belong, client_id, make_scene, on_shift
 
 
 class Phone:
@@ -419,12 +419,28 @@ async def test_every_flag_has_its_case_and_timer_whatever_raises_it(scene: Scene
     """Message, edit, report and help: after each there is an open case with a running timer."""
     from server.protocol.frames import Edit
 
+    jay, kim = await member(scene.services, "Jay"), await member(scene.services, "Kim")
+    for who in (jay, kim):
+        await belong(scene.services, scene.feed, who)
+    await scene.say(jay, URGENT)
+    reported = await scene.say(kim, CLEAN)
+    command = Report(client_id=client_id(), feed=scene.feed, message=reported.message, reason="worried", body="")
+    await report_message(scene.services, scene.wren, command, new_id())
     ack = await scene.say(scene.wren, CLEAN)
     edit = Edit(client_id=client_id(), feed=scene.feed, message=ack.message, body=URGENT)
     await edit_message(scene.services, scene.wren, edit, new_id())
     await ask_for_help(scene.services, scene.robin, Help(client_id=client_id()), new_id())
     queue: list[CaseItem] = await scene.queue()
-    assert sorted((c.subject.name, c.origin) for c in queue) == [("Robin", "help"), ("Wren", "edit")]
-    assert all(c.due_at is not None for c in queue)
+    assert sorted((c.subject.name, c.origin) for c in queue) == [
+        ("Jay", "message"),
+        ("Kim", "report"),
+        ("Robin", "help"),
+        ("Wren", "edit"),
+    ]
+    timers = await scene.services.store.read(
+        lambda c: c.execute(select(obligation.c.case, obligation.c.state, obligation.c.due_at)).all()
+    )
+    assert {row.case for row in timers} == {c.id for c in queue}
+    assert all(row.state == "running" and row.due_at is not None for row in timers)
     planned = await scene.services.store.read(lambda c: c.execute(select(notice.c.id)).all())
     assert planned == []

@@ -151,6 +151,15 @@ def upgrade() -> None:
         comment="A message in its current version. retention: community_post or care_record",
         sqlite_with_rowid=False,
     )
+    with op.batch_alter_table("message", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_message_held",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'held'"),
+            postgresql_where=sa.text("state = 'held'"),
+        )
+
     op.create_table(
         "message_version",
         sa.Column("message", sa.String(length=26), nullable=False),
