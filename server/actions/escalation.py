@@ -9,6 +9,7 @@ twice and is never not made.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,10 +38,14 @@ from server.store.unit import Tx
 log = structlog.get_logger()
 BATCH = 100
 SEND_WITHIN_S = 10.0
+WAIT_S = 0.2
+DRAIN_S = 1.0
 RETRY_AFTER = timedelta(seconds=5)
 LATE_AFTER = timedelta(seconds=15)
 # The recipient of a call that could be given to nobody.
 NOBODY = ("",)
+# People of the case itself, not of the rota: that it has none says nothing of who is on duty.
+_ASSIGNED = frozenset({Audience.TREATING_THERAPIST, Audience.FACILITATOR})
 _CLINICAL = frozenset({Audience.DUTY_CLINICIAN, Audience.CLINICAL_LEAD, Audience.FALLBACK})
 
 
@@ -52,11 +57,53 @@ class Round:
     failures: int
 
 
-async def climb(services: Services) -> Round:
+class OutsideCalls:
+    """The calls by outside channels that are under way, each a task of its own, at most one for each notice.
+
+    A channel that hangs keeps nobody waiting: neither other calls nor the next round.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[bool]] = {}
+
+    @property
+    def under_way(self) -> list[str]:
+        return list(self._tasks)
+
+    def start(self, notice_id: str, call: Coroutine[Any, Any, bool]) -> None:
+        task = asyncio.get_running_loop().create_task(call, name="call")
+        self._tasks[notice_id] = task
+        task.add_done_callback(lambda done: self._ended(notice_id, done))
+
+    def _ended(self, notice_id: str, task: asyncio.Task[bool]) -> None:
+        del self._tasks[notice_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("call_failed", notice=notice_id, error=type(error).__name__)
+
+    async def wait(self, within_s: float) -> int:
+        """Wait a little for what is under way. Returns how many of those that ended could not be recorded."""
+        if not self._tasks:
+            return 0
+        done, _ = await asyncio.wait(list(self._tasks.values()), timeout=within_s)
+        return sum(not task.cancelled() and (task.exception() is not None or not task.result()) for task in done)
+
+    async def close(self) -> None:
+        """Give what is under way a moment, then let go of it: its rows are pending, so it is made again."""
+        await self.wait(DRAIN_S)
+        left = list(self._tasks.values())
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+async def climb(services: Services, outside: OutsideCalls | None = None) -> Round:
     """Fire everything that is due now, make all calls that are pending, and say when to come again.
 
-    One obligation that fails is reported and does not keep the others waiting.
+    One obligation that fails is reported and does not keep the others waiting. Pages ring first; of the calls by other
+    channels, those that take long go on in `outside` and are recorded when they end. Without `outside` this waits
+    for all of them.
     """
+    calls_under_way = OutsideCalls() if outside is None else outside
     failures = 0
     now = services.clock.now()
     due = await services.store.read(lambda conn: _due(conn, services, BATCH))
@@ -68,11 +115,18 @@ async def climb(services: Services) -> Round:
         except ServiceError as error:
             log.error("ladder_failed", obligation=obligation_id, error=error.error_code)
             failures += 1
-    calls = await services.store.read(lambda conn: cases.pending_notices(conn, services.clock.now(), BATCH))
-    if calls:
-        made = await asyncio.gather(*(_call(services, row, now) for row in calls))
-        failures += made.count(False)
-    return Round(await services.store.read(cases.next_due), failures)
+    busy = calls_under_way.under_way
+    calls = await services.store.read(
+        lambda conn: cases.pending_notices(conn, services.clock.now(), BATCH, PAGE_CHANNEL, busy)
+    )
+    rung = await asyncio.gather(*(_call(services, row, now) for row in calls if row.channel == PAGE_CHANNEL))
+    failures += rung.count(False)
+    for row in calls:
+        if row.channel != PAGE_CHANNEL:
+            calls_under_way.start(row.id, _call(services, row, now))
+    failures += await calls_under_way.wait(SEND_WITHIN_S + DRAIN_S if outside is None else WAIT_S)
+    busy = calls_under_way.under_way
+    return Round(await services.store.read(lambda conn: cases.next_due(conn, busy)), failures)
 
 
 def _due(conn: Connection, services: Services, limit: int) -> list[tuple[str, int, str, Role, Side]]:
@@ -110,12 +164,16 @@ async def _advance(services: Services, obligation_id: str, version: int, feeds: 
         opened_at = _no_later(services, row, opened_at, next_rung, tx.now)
         fired = _plan(tx, services, row, case, role, opened_at, next_rung)
         clinical = case.clinical
+        reached = any(step.recipients and step.audience is not Audience.FALLBACK for step in fired.steps)
         for step in fired.steps:
-            if step.empty:
-                cases.add_history(tx, case.id, "nobody", detail=step.audience)
-                continue
-            cases.add_history(tx, case.id, "rung", detail=step.audience)
-            clinical = 1 if step.audience in _CLINICAL else clinical
+            if step.empty or step.recipients == NOBODY:
+                log.warning("rung_empty", case=case.id, rung=step.audience)
+                if not reached and step.audience not in _ASSIGNED:
+                    # The author reads this as "nobody is on duty": it is said only where it is so.
+                    cases.add_history(tx, case.id, "nobody", detail=step.audience)
+            else:
+                cases.add_history(tx, case.id, "rung", detail=step.audience)
+            clinical = 1 if step.recipients and step.audience in _CLINICAL else clinical
             for recipient in step.recipients:
                 for channel in (PAGE_CHANNEL, *services.notifiers):
                     cases.insert_notice(
@@ -222,6 +280,9 @@ async def _call(services: Services, row: Row[Any], now: datetime) -> bool:
                     delivery = await notifier.send(call)
             except TimeoutError:
                 delivery = Delivery.UNKNOWN
+            except Exception as error:
+                # What a channel says of its own failure may hold anything: only its kind is kept.
+                log.error("channel_failed", notice=row.id, channel=row.channel, error=type(error).__name__)
         killpoints.reach(killpoints.ATTEMPT_TO_RECORD)
         await services.store.write(lambda tx: _record(tx, row.id, delivery))
     except ServiceError as error:
@@ -269,6 +330,6 @@ def _record(tx: Tx, notice_id: str, delivery: Delivery, *, final: bool = False) 
     elif final or running != cases.RUNNING:
         values["state"] = delivery.value
     else:
-        values["due_at"] = tx.now + RETRY_AFTER
+        values["retry_at"] = tx.now + RETRY_AFTER
     tx.conn.execute(update(notice).where(notice.c.id == notice_id).values(**values))
     return True

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from typing import NoReturn
 
 import structlog
 
-from server.actions.escalation import climb
+from server.actions.escalation import OutsideCalls, climb
 from server.actions.invariants import check_obligations
 from server.actions.services import Services
 
@@ -25,6 +26,16 @@ async def run_ladders(services: Services) -> None:
     due_now = asyncio.Event()
     services.wake_ladders.listen(due_now.set)
     loop = asyncio.get_running_loop()
+    outside = OutsideCalls()
+    try:
+        await _rounds(services, due_now, outside, loop)
+    finally:
+        await outside.close()
+
+
+async def _rounds(
+    services: Services, due_now: asyncio.Event, outside: OutsideCalls, loop: asyncio.AbstractEventLoop
+) -> NoReturn:
     checked_at = -CHECK_EVERY_S
     while True:
         due_now.clear()
@@ -34,7 +45,7 @@ async def run_ladders(services: Services) -> None:
             if loop.time() - checked_at >= CHECK_EVERY_S:
                 await check_obligations(services)
                 checked_at = loop.time()
-            done = await climb(services)
+            done = await climb(services, outside)
             next_due, failed = done.next_due, done.failures > 0
         except Exception as error:
             log.error("ladder_round_failed", error=type(error).__name__)

@@ -10,12 +10,13 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, case, func, insert, select, update
 
 from moderation.cases import CaseState
 from moderation.ladders import Side
 from server.ids import new_id
-from server.store.schema import account, case_history, case_message, notice, obligation, review_case, shift
+from server.rooms import MessageState
+from server.store.schema import account, case_history, case_message, message, notice, obligation, review_case, shift
 from server.store.unit import Tx
 
 RUNNING, ACKNOWLEDGED, MET = "running", "acknowledged", "met"
@@ -206,22 +207,42 @@ def due_obligations(conn: Connection, now: datetime, limit: int) -> Sequence[Row
     return conn.execute(query).all()
 
 
-def next_due(conn: Connection) -> datetime | None:
-    """When the next obligation or notice falls due; None if none ever will."""
+def next_due(conn: Connection, under_way: Collection[str] = ()) -> datetime | None:
+    """When the next obligation or notice falls due, but for the notices `under_way`; None if none ever will."""
     first = conn.execute(
         select(func.min(obligation.c.due_at)).where(obligation.c.state.in_([RUNNING, ACKNOWLEDGED]))
     ).scalar_one()
-    pending = conn.execute(select(func.min(notice.c.due_at)).where(notice.c.state == "pending")).scalar_one()
+    waiting = select(func.min(notice.c.retry_at)).where(
+        notice.c.state == "pending", notice.c.id.not_in(list(under_way))
+    )
+    pending = conn.execute(waiting).scalar_one()
     return min((moment for moment in (first, pending) if moment is not None), default=None)
 
 
 def cases_without_obligation(conn: Connection) -> list[str]:
-    """Open cases that have neither an owner nor a running timer. There must never be one."""
-    covered = select(obligation.c.case).where(obligation.c.state.in_([RUNNING, ACKNOWLEDGED]))
+    """Open cases without a timer that falls due. There must never be one."""
+    covered = select(obligation.c.case).where(
+        obligation.c.state.in_([RUNNING, ACKNOWLEDGED]), obligation.c.due_at.is_not(None)
+    )
     rows = conn.execute(
         select(review_case.c.id).where(review_case.c.state != CaseState.CLOSED, review_case.c.id.not_in(covered))
     )
     return list(rows.scalars())
+
+
+def held_without_case(conn: Connection) -> Sequence[Row[Any]]:
+    """Held messages that no open case holds, with their author's role. There must never be one."""
+    decided = (
+        select(case_message.c.message)
+        .join(review_case, review_case.c.id == case_message.c.case)
+        .where(case_message.c.message == message.c.id, review_case.c.state != CaseState.CLOSED)
+    )
+    query = (
+        select(message.c.id, message.c.feed, message.c.author, message.c.verdict, account.c.role)
+        .outerjoin(account, account.c.id == message.c.author)
+        .where(message.c.state == MessageState.HELD, ~decided.exists())
+    )
+    return conn.execute(query).all()
 
 
 def insert_notice(tx: Tx, **values: Any) -> str | None:
@@ -237,18 +258,35 @@ def insert_notice(tx: Tx, **values: Any) -> str | None:
     ).scalar_one_or_none()
     if known is not None:
         return None
+    # The newer call takes the place of an older one to the same person that never got through.
+    tx.conn.execute(
+        update(notice)
+        .where(
+            notice.c.obligation == values["obligation"],
+            notice.c.recipient == values["recipient"],
+            notice.c.channel == values["channel"],
+            notice.c.cycle < values["cycle"],
+            notice.c.state == "pending",
+        )
+        .values(state="failed")
+    )
     id_ = new_id()
-    tx.conn.execute(insert(notice).values(id=id_, state="pending", attempts=0, **values))
+    tx.conn.execute(insert(notice).values(id=id_, state="pending", attempts=0, retry_at=values["due_at"], **values))
     return id_
 
 
-def pending_notices(conn: Connection, now: datetime, limit: int) -> Sequence[Row[Any]]:
-    """Calls that have not been made, or whose making was never recorded, oldest first."""
+def pending_notices(
+    conn: Connection, now: datetime, limit: int, first: str, under_way: Collection[str] = ()
+) -> Sequence[Row[Any]]:
+    """Calls to be made now that are not `under_way`: never made, failed, or made and never recorded.
+
+    Those by the channel `first` come before all others, then the oldest.
+    """
     query = (
         select(notice, obligation.c.level, obligation.c.state.label("obligation_state"))
         .join(obligation, obligation.c.id == notice.c.obligation)
-        .where(notice.c.state == "pending", notice.c.due_at <= now)
-        .order_by(notice.c.due_at)
+        .where(notice.c.state == "pending", notice.c.retry_at <= now, notice.c.id.not_in(list(under_way)))
+        .order_by(case((notice.c.channel == first, 0), else_=1), notice.c.due_at)
         .limit(limit)
     )
     return conn.execute(query).all()

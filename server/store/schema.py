@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -220,6 +221,7 @@ message = Table(
     _needed("at", Instant()),
     _optional("edited_at", Instant()),
     UniqueConstraint("author", "client_id"),
+    Index("ix_message_held", "id", sqlite_where=text("state = 'held'"), postgresql_where=text("state = 'held'")),
     sqlite_with_rowid=False,
     comment="A message in its current version. retention: community_post or care_record",
 )
@@ -365,9 +367,10 @@ notice = Table(
     _needed("state", CODE),
     _needed("attempts", Integer()),
     _needed("due_at", Instant()),
+    Column("retry_at", Instant(), nullable=False, comment="when it is to be tried next; due_at stays the first time"),
     _optional("attempted_at", Instant()),
     UniqueConstraint("obligation", "cycle", "rung", "recipient", "channel"),
-    Index("ix_notice_pending", "state", "due_at"),
+    Index("ix_notice_pending", "state", "retry_at"),
     comment="One person called by one channel. retention: governance",
 )
 

@@ -28,12 +28,17 @@ _MAPPING: Final = "SELECT origin_us, offset_us, speed FROM clock_map"
 _DUE: Final = """
     SELECT id, "case", due_at FROM obligation WHERE state <> 'met' AND due_at IS NOT NULL ORDER BY due_at LIMIT 1000
 """
-# The last people that a ladder called were nobody at all: it runs on, but only this process can say so.
+# None of the last calls of a ladder reached the account of anybody: it runs on, but only this process can say so. The
+# last column counts the calls that have not been tried at all yet.
 _NOBODY: Final = """
-    SELECT o.id, o."case", n.due_at FROM obligation o JOIN notice n ON n.obligation = o.id AND n.recipient = ''
-    WHERE o.state = 'running' AND NOT EXISTS (
-        SELECT 1 FROM notice m WHERE m.obligation = o.id AND m.recipient <> '' AND m.due_at >= n.due_at)
-    ORDER BY n.due_at LIMIT 1000
+    SELECT o.id, o."case", MIN(n.due_at), COUNT(CASE WHEN n.state = 'pending' AND n.attempts = 0 THEN 1 END)
+    FROM obligation o JOIN notice n ON n.obligation = o.id
+    WHERE o.state = 'running'
+        AND n.cycle = (SELECT MAX(l.cycle) FROM notice l WHERE l.obligation = o.id)
+        AND NOT EXISTS (
+            SELECT 1 FROM notice m JOIN account a ON a.id = m.recipient
+            WHERE m.obligation = o.id AND m.cycle = n.cycle AND m.state = 'sent' AND a.state = 'active')
+    GROUP BY o.id, o."case" ORDER BY MIN(n.due_at) LIMIT 1000
 """
 QUERIES: Final = (_MAPPING, _DUE, _NOBODY)
 
@@ -80,7 +85,11 @@ def find_late(answers: list[Rows], now_us: int, after_s: float) -> list[Late]:
 
     overdue = [Late(OVERDUE, row[0], row[1], late_s(row[2])) for row in answers[1] if late_s(row[2]) > after_s]
     known = {late.obligation for late in overdue}
-    nobody = {row[0]: Late(NOBODY, row[0], row[1], late_s(row[2])) for row in answers[2] if row[0] not in known}
+    nobody = {
+        row[0]: Late(NOBODY, row[0], row[1], late_s(row[2]))
+        for row in answers[2]
+        if row[0] not in known and (row[3] == 0 or late_s(row[2]) > after_s)
+    }
     return sorted([*overdue, *nobody.values()], key=lambda late: -late.late_s)
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from moderation.types import Role
-from server.actions.escalation import climb
+from server.actions.escalation import OutsideCalls, climb
 from server.actions.invariants import check_obligations
 from server.actions.messages import edit_message
 from server.actions.reports import ask_for_help, report_message
@@ -33,18 +33,24 @@ from server.protocol.frames import (
 )
 from server.store.schema import audit, case_history, notice, obligation
 from tests.harness import fast_forward, member, staff
-from tests.path.scene import CLEAN, URGENT, Scene, client_id, make_scene, on_shift
+from tests.path.scene import CLEAN, URGENT, Scene, belong, client_id, make_scene, on_shift
 
 
 class Phone:
     """An outside channel that remembers whom it called, and fails or hangs as told."""
 
-    def __init__(self, answer: Delivery = Delivery.SENT) -> None:
+    def __init__(self, answer: Delivery | Exception = Delivery.SENT, *, hangs: bool = False) -> None:
         self.answer = answer
         self.calls: list[Notice] = []
+        self.freed = asyncio.Event()
+        if not hangs:
+            self.freed.set()
 
     async def send(self, notice: Notice) -> Delivery:
         self.calls.append(notice)
+        await self.freed.wait()
+        if isinstance(self.answer, Exception):
+            raise self.answer
         return self.answer
 
 
@@ -261,6 +267,59 @@ async def test_a_failed_channel_is_tried_again_and_the_other_one_is_not_kept_wai
     assert [call.attempt for call in phone.calls] == [1, 2]
 
 
+async def test_a_hanging_channel_delays_no_page_and_no_round(scene: Scene) -> None:
+    """While the phone hangs, the next rung's page rings and each call is under way once; it is recorded at its end."""
+    phone = Phone(hangs=True)
+    scene.services.notifiers["phone"] = phone
+    hughes = await staff(scene.services, "Dr Hughes", Role.CLINICIAN)
+    for who in (scene.sam, hughes):
+        await on_shift(scene.services, who)
+    await scene.say(scene.robin, URGENT)
+    outside = OutsideCalls()
+    await climb(scene.services, outside)
+    assert len(await pages(scene, scene.sam)) == 1
+    await climb(scene.services, outside)
+    assert len(phone.calls) == 1
+    await fast_forward(scene.services, timedelta(seconds=31))
+    await climb(scene.services, outside)
+    assert len(await pages(scene, hughes)) == 1
+    phone.freed.set()
+    await outside.wait(5)
+    assert outside.under_way == []
+    states = await scene.services.store.read(
+        lambda c: c.execute(select(notice.c.state).where(notice.c.channel == "phone")).scalars().all()
+    )
+    assert "pending" not in states
+    await outside.close()
+
+
+async def test_a_channel_that_breaks_is_tried_again_and_still_late(scene: Scene) -> None:
+    """Whatever a channel raises is a failed call; its retries keep the time at which it first fell due."""
+    phone = Phone(ValueError("anything"))
+    scene.services.notifiers["phone"] = phone
+    await on_shift(scene.services, scene.sam)
+    await scene.say(scene.robin, "I have been thinking about suicide a lot lately")
+    await climb_after(scene, 300.5)
+    for _ in range(4):
+        await climb_after(scene, 5.1)
+    assert [call.attempt for call in phone.calls] == [1, 2, 3, 4, 5]
+    assert [call.late for call in phone.calls] == [False, False, False, True, True]
+    assert len({call.due_at for call in phone.calls}) == 1
+
+
+async def test_a_newer_call_ends_the_retries_of_an_older_one(scene: Scene) -> None:
+    """Somebody whose phone fails is called once for each moment, not once more for every rung that named them."""
+    phone = Phone(Delivery.FAILED)
+    scene.services.notifiers["phone"] = phone
+    await on_shift(scene.services, scene.sam)
+    await scene.say(scene.robin, URGENT)
+    await climb(scene.services)
+    await climb_after(scene, 15.1)
+    phone.calls.clear()
+    await climb_after(scene, 5.1)
+    assert [call.rung for call in phone.calls] == ["moderators_on_shift"]
+
+
 async def test_a_call_due_long_ago_is_made_and_marked_late(scene: Scene) -> None:
     """After ten minutes without a ladder job every due rung fires at once; each call says that it is late."""
     phone = Phone()
@@ -360,12 +419,28 @@ async def test_every_flag_has_its_case_and_timer_whatever_raises_it(scene: Scene
     """Message, edit, report and help: after each there is an open case with a running timer."""
     from server.protocol.frames import Edit
 
+    jay, kim = await member(scene.services, "Jay"), await member(scene.services, "Kim")
+    for who in (jay, kim):
+        await belong(scene.services, scene.feed, who)
+    await scene.say(jay, URGENT)
+    reported = await scene.say(kim, CLEAN)
+    command = Report(client_id=client_id(), feed=scene.feed, message=reported.message, reason="worried", body="")
+    await report_message(scene.services, scene.wren, command, new_id())
     ack = await scene.say(scene.wren, CLEAN)
     edit = Edit(client_id=client_id(), feed=scene.feed, message=ack.message, body=URGENT)
     await edit_message(scene.services, scene.wren, edit, new_id())
     await ask_for_help(scene.services, scene.robin, Help(client_id=client_id()), new_id())
     queue: list[CaseItem] = await scene.queue()
-    assert sorted((c.subject.name, c.origin) for c in queue) == [("Robin", "help"), ("Wren", "edit")]
-    assert all(c.due_at is not None for c in queue)
+    assert sorted((c.subject.name, c.origin) for c in queue) == [
+        ("Jay", "message"),
+        ("Kim", "report"),
+        ("Robin", "help"),
+        ("Wren", "edit"),
+    ]
+    timers = await scene.services.store.read(
+        lambda c: c.execute(select(obligation.c.case, obligation.c.state, obligation.c.due_at)).all()
+    )
+    assert {row.case for row in timers} == {c.id for c in queue}
+    assert all(row.state == "running" and row.due_at is not None for row in timers)
     planned = await scene.services.store.read(lambda c: c.execute(select(notice.c.id)).all())
     assert planned == []

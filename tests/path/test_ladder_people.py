@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from moderation.types import Disposition, Level, Role, RoomKind, Verdict
 from server.actions.escalation import climb
+from server.actions.invariants import check_obligations
 from server.actions.raising import concern_level, is_concern
 from server.actions.reports import report_message
 from server.actions.services import Services
 from server.auth.requester import Requester
+from server.clock import real_us
 from server.ids import new_id
-from server.protocol.frames import PageItem, Report
-from server.store.schema import account, notice, obligation, shift
+from server.protocol.frames import HandlingItem, PageItem, Report
+from server.store.schema import account, case_message, notice, obligation, review_case, shift
+from server.store.unit import Tx
+from server.supervisor.overdue import find_late, reader_for
 from tests.harness import fast_forward, staff
 from tests.path.scene import CLEAN, URGENT, Scene, client_id, make_scene, on_shift
 
@@ -163,3 +168,78 @@ def test_whatever_is_held_opens_a_case_whoever_wrote_it(complete: bool) -> None:
     )
     assert is_concern(verdict, Role.MODERATOR)
     assert concern_level(verdict) > Level.NONE
+
+
+async def test_a_case_whose_timer_never_falls_due_is_found(scene: Scene) -> None:
+    """A running obligation without a due time would call nobody for ever: it is made due now."""
+    await scene.say(scene.robin, URGENT)
+    await scene.services.store.write(lambda tx: tx.conn.execute(update(obligation).values(due_at=None)) and None)
+    assert await check_obligations(scene.services) == 1
+    assert await check_obligations(scene.services) == 0
+    await climb(scene.services)
+    assert await called(scene) == {scene.sam.account}
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_a_held_message_without_an_open_case_is_found(scene: Scene, closed: bool) -> None:
+    """However it came to be that nobody decides on a held message, it gets an open case that is due now."""
+    await on_shift(scene.services, scene.sam)
+    await scene.say(scene.robin, "you are worthless and everyone here should hate you")
+
+    def lose(tx: Tx) -> None:
+        if closed:
+            tx.conn.execute(update(review_case).values(state="closed"))
+            tx.conn.execute(update(obligation).values(state="met", due_at=None))
+        else:
+            tx.conn.execute(delete(case_message))
+
+    await scene.services.store.write(lose)
+    assert await check_obligations(scene.services) == 1
+    assert await check_obligations(scene.services) == 0
+    assert len(await scene.queue()) == 1
+    await climb(scene.services)
+    assert await called(scene) == {scene.sam.account}
+
+
+async def told(scene: Scene) -> list[str]:
+    (item,) = [i for i in await scene.items(scene.robin, "inbox") if isinstance(i, HandlingItem)]
+    return [state.state for state in item.states]
+
+
+async def test_an_author_is_not_told_that_nobody_is_there_while_somebody_is_called(services: Services) -> None:
+    """That a case has no therapist of its own, or one rung nobody, is not "nobody on duty" when others were called."""
+    scene = await make_scene(services, RoomKind.THERAPY)
+    hughes = await staff(services, "Dr Hughes", Role.CLINICIAN)
+    await on_shift(services, hughes)
+    await scene.say(scene.robin, URGENT)
+    await climb(services)
+    assert await called(scene) == {hughes.account}
+    assert await told(scene) == ["sent_to_team", "next_called"]
+
+
+async def test_an_empty_rung_is_not_told_when_the_next_one_answers(scene: Scene) -> None:
+    """No moderator, but a clinician in the same round: the author reads that the next person was called."""
+    hughes = await staff(scene.services, "Dr Hughes", Role.CLINICIAN)
+    await on_shift(scene.services, hughes)
+    await scene.say(scene.robin, URGENT)
+    await climb(scene.services)
+    assert "nobody_on_duty" not in await told(scene)
+
+
+async def test_the_supervisor_raises_a_ladder_that_reaches_nobody(scene: Scene, database_url: str) -> None:
+    """Calls to nobody, and calls to an account that was closed since, count as nobody called."""
+    read = reader_for(database_url)
+
+    async def raised() -> list[str]:
+        answers = await asyncio.to_thread(read)
+        return [late.event for late in find_late(answers, real_us(), 3600.0)]
+
+    await on_shift(scene.services, scene.sam)
+    await scene.say(scene.robin, URGENT)
+    await climb(scene.services)
+    assert await raised() == []
+    await disable(scene, scene.sam)
+    assert await raised() == ["nobody_to_call"]
+    await climb_after(scene, 200)
+    assert await called(scene) == {scene.sam.account, ""}
+    assert await raised() == ["nobody_to_call"]

@@ -151,6 +151,15 @@ def upgrade() -> None:
         comment="A message in its current version. retention: community_post or care_record",
         sqlite_with_rowid=False,
     )
+    with op.batch_alter_table("message", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_message_held",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'held'"),
+            postgresql_where=sa.text("state = 'held'"),
+        )
+
     op.create_table(
         "message_version",
         sa.Column("message", sa.String(length=26), nullable=False),
@@ -377,6 +386,12 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=40), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "retry_at",
+            sa.BigInteger(),
+            nullable=False,
+            comment="when it is to be tried next; due_at stays the first time",
+        ),
         sa.Column("attempted_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["obligation"], ["obligation.id"], name=op.f("fk_notice_obligation")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notice")),
@@ -391,5 +406,5 @@ def upgrade() -> None:
         comment="One person called by one channel. retention: governance",
     )
     with op.batch_alter_table("notice", schema=None) as batch_op:
-        batch_op.create_index("ix_notice_pending", ["state", "due_at"], unique=False)
+        batch_op.create_index("ix_notice_pending", ["state", "retry_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_notice_recipient"), ["recipient"], unique=False)
