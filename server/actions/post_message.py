@@ -18,12 +18,13 @@ from server.actions.rooms import access_room_for_posting
 from server.actions.services import Services
 from server.auth.permissions import require
 from server.auth.requester import Requester
+from server.errors import BadRequest
 from server.ids import new_id
 from server.protocol.frames import Ack, Person, Send
 from server.rooms import MessageRecord, MessageState, Room, care_for, side_of, state_for
 from server.store.feeds import heads
 from server.store.keys import DataKey, Realm, Retention, message_place
-from server.store.messages import NewMessage, Posted, insert_message, repeated
+from server.store.messages import NewMessage, Posted, feed_of, insert_message, repeated
 from server.store.unit import Tx
 
 
@@ -34,6 +35,7 @@ async def post_message(services: Services, requester: Requester, command: Send, 
 
     Raises:
         NotFound: no such room for this person.
+        BadRequest: `reply_to` names no message of this room.
         Refused: they may not write there now.
         Unavailable: nothing was stored; the same command may be sent again.
     """
@@ -69,6 +71,8 @@ async def post_message(services: Services, requester: Requester, command: Send, 
         if tx.head(command.feed).version != access.version:
             services.room_cache.drop(command.feed, requester.account)  # rights have changed since: ask again
             access_room_for_posting(tx.conn, requester, command.feed)
+        if command.reply_to is not None and feed_of(tx, command.reply_to) != command.feed:
+            raise BadRequest("The message that this answers is not in this room.", field="reply_to")
         head = tx.append(command.feed, message_kind("new"), new.id)
         insert_message(tx, new, sealed, head.seq)
         case = None

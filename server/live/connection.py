@@ -40,6 +40,7 @@ from server.protocol.frames import (
     Leave,
     Left,
     Position,
+    Report,
     Send,
 )
 from server.protocol.session import Session
@@ -325,7 +326,7 @@ class Connection(WebSocket):
         hub = self.hub
         wait = self._allowance.wait_for(command, hub.clock())
         if wait:
-            if isinstance(command, Send | Edit):
+            if isinstance(command, Send | Edit | Report):
                 await hub.verbs.screen_only(self.requester, command)
             raise TooMany("That was a lot at once. Wait a moment.", retry_after_ms=int(wait * 1000) + 1)
         if not isinstance(command, _ONLY_FOR_READING):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 
-from moderation.types import TextKind
+from moderation.types import Level, TextKind
 from server.actions import accounts, dispatch, feeds
+from server.actions.raising import concern_level
 from server.actions.services import Services
 from server.auth.origins import (
     bearer_token,
@@ -112,9 +114,15 @@ class LiveVerbs:
         if not isinstance(command, frames.Send | frames.Edit | frames.Report) or not command.body:
             return
         verdict = self._services.screening.screen(command.body, TextKind.MESSAGE, None, requester.role)
-        if verdict.level >= 2:
-            call = frames.Help(client_id=command.client_id, feed=command.feed, body=command.body)
+        if concern_level(verdict) >= Level.HIGH_NEED:
+            # Not under the command's own id: the same command, sent again in time, is still to be carried out.
+            call = frames.Help(client_id=_risk_id(command.client_id), feed=command.feed, body=command.body)
             await dispatch.run(self._services, requester, call, "")
+
+
+def _risk_id(client_id: str) -> str:
+    """The id of the call for help that a refused command became; the same for the same command, as long as any id."""
+    return f"{hashlib.blake2b(client_id.encode(), digest_size=16).hexdigest()}~risk"
 
 
 def _values(upgrade: Upgrade, name: str) -> list[str]:

@@ -8,11 +8,12 @@ body moved to another row does not open.
 from __future__ import annotations
 
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -73,8 +74,35 @@ def message_place(message: str, version: int) -> str:
     return f"message:{message}:{version}:body"
 
 
+class _Recent(Generic[K]):
+    """The CACHED_KEYS keys that were used last; used from the loop and from the store's threads at once."""
+
+    def __init__(self) -> None:
+        self._keys: OrderedDict[K, DataKey] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, name: K) -> DataKey | None:
+        with self._lock:
+            key = self._keys.get(name)
+            if key is not None:
+                self._keys.move_to_end(name)
+            return key
+
+    def put(self, name: K, key: DataKey) -> None:
+        with self._lock:
+            self._keys[name] = key
+            self._keys.move_to_end(name)
+            if len(self._keys) > CACHED_KEYS:
+                self._keys.popitem(last=False)
+
+    def drop(self, key_id: str) -> None:
+        with self._lock:
+            for name in [name for name, key in self._keys.items() if key.id == key_id]:
+                del self._keys[name]
+
+
 class Keyring:
-    """Unwraps data keys and remembers the last CACHED_KEYS of them."""
+    """Unwraps data keys and remembers the CACHED_KEYS that were used last; safe to use from several threads."""
 
     def __init__(self, wrapping_key: bytes) -> None:
         if len(wrapping_key) != 32:
@@ -82,8 +110,8 @@ class Keyring:
                 "The key file must hold 32 random bytes; make one with `evenkeel init`.", field="key_file"
             )
         self._wrapping = AESGCM(wrapping_key)
-        self._by_id: OrderedDict[str, DataKey] = OrderedDict()
-        self._by_subject: OrderedDict[tuple[str, str, str], DataKey] = OrderedDict()
+        self._by_id: _Recent[str] = _Recent()
+        self._by_subject: _Recent[tuple[str, str, str]] = _Recent()
 
     def create(self, tx: Tx, subject: str, realm: Realm, retention: Retention) -> DataKey:
         """Make the key of (subject, realm, retention) inside a unit, or return the one that is there."""
@@ -111,7 +139,7 @@ class Keyring:
             key = self._find(conn, subject, realm, retention)
             if key is None:
                 raise Unavailable("This record can not be opened any more.", code="erased", retry="never")
-            self._remember(self._by_subject, (subject, str(realm), str(retention)), key)
+            self._by_subject.put((subject, str(realm), str(retention)), key)
             return key
 
         return read
@@ -126,9 +154,8 @@ class Keyring:
 
     def forget(self, key_id: str) -> None:
         """Drop a destroyed key from memory."""
-        self._by_id.pop(key_id, None)
-        for subject in [name for name, key in self._by_subject.items() if key.id == key_id]:
-            del self._by_subject[subject]
+        self._by_id.drop(key_id)
+        self._by_subject.drop(key_id)
 
     def _find(self, conn: Connection, subject: str, realm: str, retention: str) -> DataKey | None:
         row = conn.execute(
@@ -146,11 +173,5 @@ class Keyring:
                 "The key file does not belong to this database. Put the right one back.", field="key_file"
             ) from None
         key = DataKey(key_id, AESGCM(plain))
-        self._remember(self._by_id, key_id, key)
+        self._by_id.put(key_id, key)
         return key
-
-    @staticmethod
-    def _remember(cache: OrderedDict[K, DataKey], name: K, key: DataKey) -> None:
-        cache[name] = key
-        if len(cache) > CACHED_KEYS:
-            cache.popitem(last=False)

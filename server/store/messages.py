@@ -45,6 +45,7 @@ _REPEATED: Final = Hot(
     ),
     ("author", "client_id"),
 )
+_FEED_OF: Final = Hot(select(message.c.feed).where(message.c.id == bindparam("message_id")), ("message_id",))
 _FINDING: Final = Hot(
     insert(finding),
     ("message", "version", "n", "check", "category", "level", "entry_id", "start", "end", "reason"),
@@ -85,6 +86,12 @@ def repeated(tx: Tx, author: str, client_id: str) -> Posted | None:
         return None
     id_, feed, seq, first_state, verdict, at_us = rows[0]
     return Posted(id_, feed, seq, MessageState(first_state), Verdict.from_json(verdict), at_us)
+
+
+def feed_of(tx: Tx, message_id: str) -> str | None:
+    """The feed on which a message is, or None if there is no such message."""
+    rows = tx.hot.rows(_FEED_OF, (message_id,))
+    return str(rows[0][0]) if rows else None
 
 
 def insert_message(tx: Tx, new: NewMessage, sealed: bytes, seq: int) -> None:

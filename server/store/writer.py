@@ -197,8 +197,9 @@ class Session:
         self._by_hand = by_hand  # SQLite: the driver's own transactions can not say IMMEDIATE
 
     def commit(self, units: Sequence[Unit[Any]]) -> list[Outcome]:
-        """Run and commit a batch, first without savepoints: 277-286 us a message became 236-261 us, and units rarely raise
-        (decision 0002).
+        """Run and commit a batch, first without savepoints, since units rarely raise.
+
+        Measured: 277-286 us a message became 236-261 us (decision 0002).
 
         Where one does, the batch is rolled back and run again, each unit in a savepoint of its own.
         """
