@@ -237,7 +237,7 @@ def held_without_case(conn: Connection) -> Sequence[Row[Any]]:
         .join(review_case, review_case.c.id == case_message.c.case)
         .where(case_message.c.message == message.c.id, review_case.c.state != CaseState.CLOSED)
     )
-    query = (
+    query: Select[Any] = (
         select(message.c.id, message.c.feed, message.c.author, message.c.verdict, account.c.role)
         .outerjoin(account, account.c.id == message.c.author)
         .where(message.c.state == MessageState.HELD, ~decided.exists())
