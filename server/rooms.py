@@ -57,9 +57,8 @@ class Room:
     subject: str | None
 
 
-# Which staff belong to which kind of room by their role. A facilitator is a member of each group.
-# The wall: nobody of the community's staff is in a therapy
-# room, and a therapist is in a room only by membership.
+# Which staff belong to which kind of room by their role. A facilitator is a member of their groups. The wall: nobody
+# of the community's staff is in a therapy room, and a therapist is in a room only by membership.
 _STAFF_OF: dict[RoomKind, frozenset[Role]] = {
     RoomKind.COMMUNITY: frozenset({Role.MODERATOR, Role.CLINICIAN, Role.CLINICAL_LEAD}),
     RoomKind.GROUP: frozenset({Role.MODERATOR, Role.CLINICIAN, Role.CLINICAL_LEAD}),

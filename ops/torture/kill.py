@@ -89,7 +89,11 @@ def plan(kills: int, rng: random.Random, places: tuple[str, ...] = killpoints.AL
     turns = [*places, *seldom, *seldom, ""]
     orders = [turns[n % len(turns)] for n in range(kills)]
     rng.shuffle(orders)
-    return [f"{name}:{1 if name in _SELDOM else rng.randint(1, 6)}" if name else "" for name in orders]
+    return [_order(name, rng) for name in orders]
+
+
+def _order(name: str, rng: random.Random) -> str:
+    return f"{name}:{1 if name in _SELDOM else rng.randint(1, 6)}" if name else ""
 
 
 async def run_campaign(
@@ -99,10 +103,14 @@ async def run_campaign(
     kills: int,
     seed: int,
     places: tuple[str, ...] = killpoints.ALL,
+    until_hit: str | None = None,
     seconds: float | None = None,
     progress: Callable[[int, str], None] = lambda done, where: None,
 ) -> Campaign:
-    """Kill `kills` servers (or as many as `seconds` allow) over an empty database and judge what is left."""
+    """Kill `kills` servers (or as many as `seconds` allow) over an empty database and judge what is left.
+
+    With `until_hit` every server is ordered to die at that place, and the first that did is the last.
+    """
     rng = random.Random(seed)  # noqa: S311 - chosen at random, to be repeated, not to be kept secret
     campaign = Campaign(seed, database_url.partition(":")[0])
     began = time.monotonic()
@@ -112,7 +120,10 @@ async def run_campaign(
         stage = _Stage(trial, listener.getsockname()[1], rng)
         factory = ServerFactory(trial.environ, folder / "server.log")
         async with stage:
-            for done, order in enumerate(plan(kills, rng, places)):
+            orders = [_order(until_hit, rng) for _ in range(kills)] if until_hit else plan(kills, rng, places)
+            for done, order in enumerate(orders):
+                if until_hit and campaign.hits[until_hit]:
+                    break
                 if seconds is not None and time.monotonic() - began > seconds:
                     break
                 server = factory.start(listener, order)

@@ -13,8 +13,6 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from moderation.cases import Act, CaseState, allowed_acts
-from moderation.ladders import Side
 from moderation.types import Role, RoomKind
 from server.auth.requester import Requester
 from server.errors import NotSignedIn, Refused
@@ -22,7 +20,7 @@ from server.errors import NotSignedIn, Refused
 EVERYBODY: Final = frozenset(Role)
 MEMBERS: Final = frozenset({Role.MEMBER})
 MODERATION: Final = frozenset({Role.MODERATOR, Role.CLINICIAN, Role.CLINICAL_LEAD})
-# Who works on cases at all; on which side of the wall is said by `may_see_case`. Administrators run accounts only.
+# Who works on cases at all; on which side of the wall is said by `actions.case_page`. Administrators run accounts only.
 CASE_STAFF: Final = MODERATION | {Role.FACILITATOR, Role.THERAPIST}
 CLINICAL: Final = frozenset({Role.CLINICIAN, Role.CLINICAL_LEAD})
 ADMINS: Final = frozenset({Role.ADMIN})
@@ -36,12 +34,10 @@ class Rule:
     Attributes:
         roles: the roles that may; None: nobody needs to be signed in.
         csrf: a change by HTTP needs the form token of the session (a frame needs the ticket and the Origin instead).
-        audited: it leaves an audit row whenever it succeeds for staff.
     """
 
     roles: frozenset[Role] | None
     csrf: bool = False
-    audited: bool = False
 
 
 class FeedKind(StrEnum):
@@ -72,8 +68,8 @@ _FRAMES: Final = {
     "frame.read": Rule(EVERYBODY),
     "frame.report": Rule(_POSTING),
     "frame.help": Rule(EVERYBODY),
-    "frame.act": Rule(CASE_STAFF, audited=True),
-    "frame.open_case": Rule(CASE_STAFF, audited=True),
+    "frame.act": Rule(CASE_STAFF),
+    "frame.open_case": Rule(CASE_STAFF),
     "frame.beat": Rule(EVERYBODY),
 }
 _ROUTES: Final = {
@@ -104,12 +100,12 @@ _ROUTES: Final = {
     "route.staff": Rule(EVERYBODY - MEMBERS),
     "route.console": Rule(CASE_STAFF),
     "route.on_call": Rule(CASE_STAFF),
-    "route.case": Rule(CASE_STAFF, audited=True),
-    "route.act": Rule(CASE_STAFF, csrf=True, audited=True),
+    "route.case": Rule(CASE_STAFF),
+    "route.act": Rule(CASE_STAFF, csrf=True),
 }
 _ADMIN: Final = {
-    "admin.set_role": Rule(ADMINS, csrf=True, audited=True),
-    "admin.disable_account": Rule(ADMINS, csrf=True, audited=True),
+    "admin.set_role": Rule(ADMINS, csrf=True),
+    "admin.disable_account": Rule(ADMINS, csrf=True),
 }
 
 POLICY: Final[Mapping[str, Rule]] = MappingProxyType({**_FRAMES, **_ROUTES, **_ADMIN})
@@ -125,14 +121,6 @@ _FOLLOW: Final[Mapping[FeedKind, frozenset[Role]]] = MappingProxyType(
         FeedKind.STAFF_MODERATION: frozenset({Role.MODERATOR, Role.CLINICAL_LEAD}),
         FeedKind.STAFF_CLINICAL: CLINICAL,
         FeedKind.STAFF_LEAD: frozenset({Role.CLINICAL_LEAD}),
-    }
-)
-# A ladder starts on its own side of the wall (design, section 4); nobody sees a case that no rung of theirs can reach.
-_SEE_CASE: Final[Mapping[Side, frozenset[Role]]] = MappingProxyType(
-    {
-        Side.COMMUNITY: MODERATION,
-        Side.GROUP: MODERATION | {Role.FACILITATOR},
-        Side.CARE: CLINICAL | {Role.THERAPIST},
     }
 )
 
@@ -159,13 +147,3 @@ def require(requester: Requester | None, operation: str) -> Rule:
 def may_follow(role: Role, kind: FeedKind) -> bool:
     """Whether somebody of that role can follow such a feed at all; membership of the room is asked besides."""
     return role in _FOLLOW[kind]
-
-
-def may_see_case(role: Role, side: Side) -> bool:
-    """Whether somebody of that role can open a case of that side; a therapist's own members are asked besides."""
-    return role in _SEE_CASE[side]
-
-
-def may_act(role: Role, act: Act) -> bool:
-    """Whether somebody of that role can ever carry out this act on a case; `allowed_acts` says whether now."""
-    return any(act in allowed_acts(state, role, claimed_by_me=mine) for state in CaseState for mine in (True, False))

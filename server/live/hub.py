@@ -200,12 +200,6 @@ class Hub:
         for connection in list(self._sessions.get(session_id, ())):
             connection.cut(CloseCode.SESSION_ENDED)
 
-    def close_account(self, account: str) -> None:
-        """All sessions of the account ended."""
-        for connection in list(self._connections):
-            if connection.requester.account == account:
-                connection.cut(CloseCode.SESSION_ENDED)
-
     # --- time ---
 
     def watch(self, socket: WebSocket, at: float) -> None:

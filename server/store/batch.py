@@ -103,8 +103,8 @@ def _lock(conn: Connection, hot: HotRunner, feeds: set[str]) -> dict[str, Head]:
     """Lock all feeds of the batch in one statement, in the order of their ids.
 
     Unordered updates deadlock, and ordered arrays of updates still do now and then; this does not. SQLite has one
-    writer and nothing to lock: there the heads are read one by one (7 us each, where the one statement through Core
-    cost 485 us a batch).
+    writer and nothing to lock: there the heads are read one by one (29 us for a batch of 10, where the one
+    statement through Core cost 485 us: decision 0002).
     """
     if not feeds:
         return {}

@@ -79,7 +79,3 @@ def set_standing(tx: Tx, room_id: str, account: str, state: Member) -> None:
     )
     if changed.rowcount == 0:
         tx.conn.execute(insert(membership).values(room=room_id, account=account, state=state, joined_at=tx.now))
-
-
-def set_state(tx: Tx, room_id: str, state: RoomState) -> None:
-    tx.conn.execute(update(room).where(room.c.id == room_id).values(state=state))

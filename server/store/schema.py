@@ -199,8 +199,8 @@ data_key = Table(
     comment="Data key of (subject, realm, retention class), wrapped by a key outside the database",
 )
 
-# No index on (feed, seq): the event log's primary key already holds that order, and one B-tree less is a fifth of the
-# cost of a message.
+# No index on (feed, seq): the event log's primary key already holds that order, and every B-tree less makes a
+# message cheaper.
 message = Table(
     "message",
     metadata,

@@ -69,7 +69,7 @@ def reader_for(database_url: str) -> Callable[[], list[Rows]]:
     scheme, _, rest = database_url.partition("://")
     if scheme.startswith("sqlite"):
         return lambda: read_sqlite(rest.removeprefix("/"))
-    # Only where it is needed: an event loop and a driver are half of this process's memory.
+    # Only where it is needed: this process is small without an event loop and a driver.
     from server.supervisor.postgres import read_postgres
 
     return lambda: read_postgres(f"postgresql://{rest}", QUERIES, TIMEOUT_S)

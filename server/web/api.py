@@ -8,12 +8,13 @@ from __future__ import annotations
 import msgspec
 from starlette.responses import JSONResponse, Response
 
+from server.auth.credentials import form_token
 from server.auth.requester import Requester
 from server.errors import BadRequest
 from server.ids import room_feed
 from server.web import verbs
 from server.web.policy import is_program
-from server.web.security import clear_session_cookie, csrf_token, set_session_cookie
+from server.web.security import clear_session_cookie, set_session_cookie
 from server.web.visit import Visit
 
 
@@ -46,7 +47,7 @@ def _entered(visit: Visit, requester: Requester, token: str, status: int = 200, 
     }
     if is_program(visit.request):
         return JSONResponse(answer | {"token": token}, status)
-    response = JSONResponse(answer | {"csrf": csrf_token(visit.settings.secret, requester.session)}, status)
+    response = JSONResponse(answer | {"csrf": form_token(visit.settings.secret, requester.session)}, status)
     set_session_cookie(response, visit.settings, token)
     return response
 

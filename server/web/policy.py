@@ -17,12 +17,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from server.auth import origins
+from server.auth.credentials import form_token_holds
 from server.auth.origins import check_origin
 from server.auth.permissions import POLICY, Rule
 from server.errors import Misconfigured, NotSignedIn, Refused, ServiceError
 from server.web import verbs
 from server.web.forms import WrongMediaType, media_type, read_body, read_form
-from server.web.security import CSRF_FIELD, CSRF_HEADER, csrf_matches
+from server.web.security import CSRF_FIELD, CSRF_HEADER
 from server.web.visit import Edge, Visit
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ async def admit(visit: Visit, entry: Entry, rule: Rule) -> None:
     await identify(visit, rule)
     # What is open to the public is guarded by the exact Origin above: there is no session to bind a token to.
     bound = changes and rule.csrf and rule.roles is not None and not program
-    if bound and not csrf_matches(visit.settings.secret, visit.who.session, given):
+    if bound and not form_token_holds(visit.settings.secret, visit.who.session, given):
         raise Refused(texts("error.csrf"), code="csrf")
 
 

@@ -9,8 +9,6 @@ form posts, and the exact check of Origin could not stand. Nothing is sent to ot
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -44,15 +42,6 @@ def content_security_policy(form_origins: Iterable[str] = ()) -> str:
             "trusted-types 'none'",
         )
     )
-
-
-def csrf_token(secret: bytes, session: str) -> str:
-    """The token that a form of this session carries; it says nothing about the session's own secret."""
-    return hmac.new(secret, b"evenkeel csrf v1\0" + session.encode(), hashlib.sha256).hexdigest()
-
-
-def csrf_matches(secret: bytes, session: str, given: str) -> bool:
-    return hmac.compare_digest(csrf_token(secret, session).encode(), given.encode("utf-8", "replace"))
 
 
 def set_session_cookie(response: Response, settings: WebSettings, token: str) -> None:

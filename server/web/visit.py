@@ -14,12 +14,13 @@ from jinja2 import ChainableUndefined, ChoiceLoader, Environment, FileSystemLoad
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from server.auth.credentials import form_token
 from server.auth.origins import client_address
 from server.auth.requester import Requester
 from server.errors import ServiceError
 from server.ids import new_id
 from server.web.assets import Assets
-from server.web.security import clear_session_cookie, csrf_token
+from server.web.security import clear_session_cookie
 from server.web.settings import WebSettings
 from server.web.texts import Texts
 
@@ -111,7 +112,7 @@ class Visit:
 
     def page(self, template: str, status: int = 200, **context: Any) -> Response:
         """Draw a page."""
-        csrf = csrf_token(self.settings.secret, self.requester.session) if self.requester else ""
+        csrf = form_token(self.settings.secret, self.requester.session) if self.requester else ""
         html = self.edge.env.get_template(template).render(
             requester=self.requester, csrf=csrf, client_id=f"f-{new_id()}", request_id=self.request_id, **context
         )

@@ -300,16 +300,6 @@ async def test_ending_a_session_closes_its_sockets_and_stops_delivery_at_once(st
         assert await ben.bodies(1) == ["secret"]
 
 
-async def test_ending_an_account_closes_all_of_its_sessions(stage: Stage) -> None:
-    """Every socket of the account ends with 4401, nobody else's."""
-    async with stage.client("ann") as ann, stage.client("ann", session="S2") as other, stage.client("ben") as ben:
-        stage.hub.close_account("ann")
-        assert await ann.close_code() == 4401
-        assert await other.close_code() == 4401
-        await ben.say(Beat())
-        assert isinstance(await ben.hear(), BeatReply)
-
-
 async def test_a_session_that_ended_elsewhere_is_found_by_the_look(stage: Stage) -> None:
     """Without any call, the next look closes what is not alive; while the store is away nobody is closed."""
 

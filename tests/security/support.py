@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from server.actions.accounts import Registered
+from server.auth.credentials import form_token
 from server.protocol.codec import Codec
 from server.protocol.frames import AnyCommand, Hello, Welcome
-from server.web.security import csrf_token
 from tests.harness import Edge
 from tests.live.support import Raw
 
@@ -80,7 +80,7 @@ async def post_ticket(edge: Edge, headers: Headers, session: str) -> Answer:
     own = [
         ("Content-Type", "application/json"),
         ("Content-Length", "2"),
-        ("X-Evenkeel-CSRF", csrf_token(edge.services.secret, session)),
+        ("X-Evenkeel-CSRF", form_token(edge.services.secret, session)),
     ]
     return await answer_to(edge, request("POST /api/ticket HTTP/1.1", [*headers, *own], b"{}"))
 

@@ -14,6 +14,7 @@ from sqlalchemy import Select, select
 from moderation.types import Role, RoomKind
 from server.actions.accounts import disable_account
 from server.actions.rooms import make_room
+from server.auth.credentials import form_token
 from server.errors import Unavailable
 from server.ids import new_id
 from server.rooms import RoomState
@@ -22,7 +23,6 @@ from server.store.schema import room as room_table
 from server.store.unit import Tx
 from server.web.app import ROUTES
 from server.web.policy import Entry
-from server.web.security import csrf_token
 from tests.harness import PASSWORD, Edge, fast_forward, registered, staff_signed_in
 from tests.path.scene import CLEAN, URGENT, belong
 from tests.security.support import CRISIS, ROOT, answer_to, host, request
@@ -53,7 +53,7 @@ class Town:
         return client
 
     def csrf(self, name: str) -> str:
-        return csrf_token(self.edge.services.secret, self.sessions[name])
+        return form_token(self.edge.services.secret, self.sessions[name])
 
     def path(self, entry: Entry) -> str:
         return re.sub(r"\{(\w+)(:path)?\}", lambda found: self.ids[found[1]], entry.path)

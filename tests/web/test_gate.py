@@ -7,11 +7,11 @@ from http import HTTPStatus
 
 import pytest
 
+from server.auth.credentials import form_token
 from server.auth.permissions import POLICY
 from server.errors import Misconfigured
 from server.web.app import ROUTES, build_app, demo_routes
 from server.web.policy import Entry, route
-from server.web.security import csrf_token
 from tests import harness
 from tests.web.conftest import Site
 
@@ -98,7 +98,7 @@ async def test_only_the_exact_origin_changes_anything(site: Site, variant: str) 
 async def test_a_change_needs_the_token_of_its_own_session(site: Site, token: str) -> None:
     """A signed-in person's form without the right token changes nothing, and says how to get help."""
     if token == "another session's":
-        token = csrf_token(site.settings.secret, "somebody")
+        token = form_token(site.settings.secret, "somebody")
     async with site.client("Bluebell") as client:
         fields = {"csrf": token, "client_id": "test-00001", "body": "hello there"}
         answer = await client.post(f"/rooms/{site.room}/send", data=fields)
