@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, case, func, insert, select, update
 
 from moderation.cases import CaseState
 from moderation.ladders import Side
@@ -231,7 +231,7 @@ def held_without_case(conn: Connection) -> Sequence[Row[Any]]:
         .join(review_case, review_case.c.id == case_message.c.case)
         .where(case_message.c.message == message.c.id, review_case.c.state != CaseState.CLOSED)
     )
-    query = (
+    query: Select[Any] = (
         select(message.c.id, message.c.feed, message.c.author, message.c.verdict, account.c.role)
         .outerjoin(account, account.c.id == message.c.author)
         .where(message.c.state == MessageState.HELD, ~decided.exists())
