@@ -384,7 +384,7 @@ async def test_a_case_without_a_timer_is_found_and_given_one(scene: Scene) -> No
     """The invariant check finds an orphaned case, however it came to be, and makes it due now."""
     await scene.say(scene.robin, URGENT)
     await scene.services.store.write(
-        lambda tx: tx.conn.execute(update(obligation).values(state="met", due_at=None)) and None
+        lambda tx: tx.conn.execute(update(obligation).values(state="met", due_at=None)) is None
     )
     assert await check_obligations(scene.services) == 1
     assert await check_obligations(scene.services) == 0

@@ -35,7 +35,7 @@ async def scene(services: Services) -> Scene:
 
 async def disable(scene: Scene, who: Requester) -> None:
     await scene.services.store.write(
-        lambda tx: tx.conn.execute(update(account).where(account.c.id == who.account).values(state="disabled")) and None
+        lambda tx: tx.conn.execute(update(account).where(account.c.id == who.account).values(state="disabled")) is None
     )
 
 
@@ -77,7 +77,7 @@ async def test_a_shift_in_a_role_that_one_does_not_have_calls_nobody(scene: Scen
                     ends_at=tx.now + timedelta(hours=9),
                 )
             )
-            and None
+            is None
         )
     )
     await on_shift(scene.services, scene.sam)
@@ -137,7 +137,7 @@ async def test_a_worse_message_never_silences_what_rings(scene: Scene) -> None:
     await climb_after(scene, 130)
     assert [page.state for page in await pages(scene, scene.sam)] == ["ringing"]
     level = await scene.services.store.read(lambda c: c.execute(select(obligation.c.level)).scalar_one())
-    await scene.services.store.write(lambda tx: tx.conn.execute(update(obligation).values(level=1)) and None)
+    await scene.services.store.write(lambda tx: tx.conn.execute(update(obligation).values(level=1)) is None)
     assert level in (1, 2)
     await scene.say(scene.robin, HIGH_NEED)
     await climb(scene.services)
@@ -147,7 +147,7 @@ async def test_a_worse_message_never_silences_what_rings(scene: Scene) -> None:
 async def test_a_worse_message_postpones_nothing(scene: Scene) -> None:
     """What the running ladder had due stays due, though the new ladder's first rung is later than that."""
     await scene.say(scene.robin, HIGH_NEED)
-    await scene.services.store.write(lambda tx: tx.conn.execute(update(obligation).values(level=1)) and None)
+    await scene.services.store.write(lambda tx: tx.conn.execute(update(obligation).values(level=1)) is None)
     due = await scene.services.store.read(lambda c: c.execute(select(obligation.c.due_at)).scalar_one())
     await fast_forward(scene.services, timedelta(seconds=250))
     await scene.say(scene.robin, HIGH_NEED)
@@ -173,7 +173,7 @@ def test_whatever_is_held_opens_a_case_whoever_wrote_it(complete: bool) -> None:
 async def test_a_case_whose_timer_never_falls_due_is_found(scene: Scene) -> None:
     """A running obligation without a due time would call nobody for ever: it is made due now."""
     await scene.say(scene.robin, URGENT)
-    await scene.services.store.write(lambda tx: tx.conn.execute(update(obligation).values(due_at=None)) and None)
+    await scene.services.store.write(lambda tx: tx.conn.execute(update(obligation).values(due_at=None)) is None)
     assert await check_obligations(scene.services) == 1
     assert await check_obligations(scene.services) == 0
     await climb(scene.services)
