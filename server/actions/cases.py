@@ -190,6 +190,7 @@ def _move_timer(tx: Tx, services: Services, row: Row[Any], duty: Row[Any] | None
     if act is Act.CLOSE:
         if duty is not None:
             cases.update_obligation(tx, duty, state=cases.MET, due_at=None)
+            cases.answer_calls(tx, duty.id)
         return
     if duty is None:
         cases.insert_obligation(tx, row.id, Side(row.side), row.level, tx.now + ladder.rungs[0].after)
@@ -208,6 +209,7 @@ def _move_timer(tx: Tx, services: Services, row: Row[Any], duty: Row[Any] | None
             tx, duty, state=cases.RUNNING, opened_at=tx.now, next_rung=0, due_at=due_at, acknowledged_by=None
         )
         return
+    cases.answer_calls(tx, duty.id)
     cases.update_obligation(
         tx,
         duty,

@@ -144,8 +144,8 @@ def page_item(conn: Connection, notice_id: str) -> PageItem | None:
         return None
     owner = None if row.acknowledged_by is None else person(conn, row.acknowledged_by)
     state = {cases.RUNNING: "ringing", cases.ACKNOWLEDGED: "acknowledged"}.get(row.obligation_state, "over")
-    if row.due_at < row.opened_at:
-        state = "over"  # of an earlier climb of the same ladder
+    if row.state == "answered" and state == "ringing":
+        state = "acknowledged"  # it was answered, and the ladder climbs again for another reason
     late = row.attempted_at is not None and (row.attempted_at - row.due_at).total_seconds() > LATE_US / 1e6
     return PageItem(
         id=row.id,

@@ -136,7 +136,6 @@ def notice_by_id(conn: Connection, notice_id: str) -> Row[Any] | None:
             notice,
             obligation.c.level,
             obligation.c.state.label("obligation_state"),
-            obligation.c.opened_at,
             obligation.c.acknowledged_by,
             review_case.c.version.label("case_version"),
         )
@@ -148,7 +147,7 @@ def notice_by_id(conn: Connection, notice_id: str) -> Row[Any] | None:
 
 
 def ringing(conn: Connection, recipient: str, channel: str) -> list[str]:
-    """Ids of the calls to somebody whose obligation nobody has acknowledged since it last began, oldest first."""
+    """Ids of the calls to somebody that nobody has answered since they were made, oldest first."""
     query = (
         select(notice.c.id)
         .join(obligation, obligation.c.id == notice.c.obligation)
@@ -157,11 +156,16 @@ def ringing(conn: Connection, recipient: str, channel: str) -> list[str]:
             notice.c.channel == channel,
             notice.c.state == "sent",
             obligation.c.state == RUNNING,
-            notice.c.due_at >= obligation.c.opened_at,
         )
         .order_by(notice.c.due_at)
     )
     return list(conn.execute(query).scalars())
+
+
+def answer_calls(tx: Tx, obligation_id: str) -> None:
+    """A named person has taken it: what was made to ring for it rings no more, whatever the ladder does next."""
+    made = (notice.c.obligation == obligation_id) & (notice.c.state == "sent")
+    tx.conn.execute(update(notice).where(made).values(state="answered"))
 
 
 def calls_of(conn: Connection, obligation_id: str, channel: str) -> list[tuple[str, str]]:

@@ -37,7 +37,7 @@ _NOBODY: Final = """
         AND n.cycle = (SELECT MAX(l.cycle) FROM notice l WHERE l.obligation = o.id)
         AND NOT EXISTS (
             SELECT 1 FROM notice m JOIN account a ON a.id = m.recipient
-            WHERE m.obligation = o.id AND m.cycle = n.cycle AND m.state = 'sent' AND a.state = 'active')
+            WHERE m.obligation = o.id AND m.cycle = n.cycle AND m.state IN ('sent', 'answered') AND a.state = 'active')
     GROUP BY o.id, o."case" ORDER BY MIN(n.due_at) LIMIT 1000
 """
 QUERIES: Final = (_MAPPING, _DUE, _NOBODY)

@@ -29,7 +29,18 @@ from server.auth.requester import Requester
 from server.errors import ServiceError
 from server.feeds import Audience, FeedEvent
 from server.ids import inbox_feed, new_id
-from server.protocol.frames import AnyItem, Edit, Event, HandlingItem, Help, Joined, Position, Remove, Report
+from server.protocol.frames import (
+    AnyItem,
+    Edit,
+    Event,
+    HandlingItem,
+    Help,
+    Joined,
+    PageItem,
+    Position,
+    Remove,
+    Report,
+)
 from tests import harness
 from tests.path.scene import CLEAN, URGENT, Scene, client_id, make_scene
 
@@ -56,7 +67,9 @@ def shown_to(event: FeedEvent, audience: Audience, who: Requester) -> Event:
 
 
 def is_over(item: AnyItem) -> bool:
-    """Handling of a case that was closed: a snapshot shows it only until there is another case."""
+    """Handling of a case that was closed, and a call that rings no more: a snapshot has no use for either."""
+    if isinstance(item, PageItem):
+        return item.state != "ringing"
     return isinstance(item, HandlingItem) and bool(item.states) and item.states[-1].state == "closed"
 
 
