@@ -26,6 +26,7 @@ MOST_OF_ONE = 8
 MOST_CONTACTS = 1_000
 
 _TOKEN = re.compile(r"[a-z0-9@$!|+€*#_%?]{2,}")
+_APART = bytes(code if re.match(r"[a-z0-9@$!|+*#_%?]", chr(code)) else 32 for code in range(256))
 _WORD = re.compile(r"[a-z]{3,}")
 _NOT_A_WORD = re.compile(r"\\.|(?<=[a-z])\(\?:[a-z |]+\)\??")
 
@@ -141,7 +142,7 @@ class Matcher:
         remembered or not.
         """
         pieces: list[tuple[int, int, str]] = []
-        if self._repairer.all_stand(_TOKEN.findall(text)):
+        if self._repairer.all_stand(_apart(text) if text.isascii() else _TOKEN.findall(text)):
             return pieces
         window_end = WINDOW
         strange: set[str] = set()
@@ -196,6 +197,11 @@ def _take(taken: list[tuple[int, int]], start: int, end: int) -> bool:
         return False
     taken.insert(place, (start, end))
     return True
+
+
+def _apart(text: str) -> list[str]:
+    """The tokens of an ASCII text in a third of the expression's time; single characters, which always stand, too."""
+    return text.encode("ascii").translate(_APART).decode("ascii").split()
 
 
 def _inside_word(text: str, start: int, end: int) -> bool:

@@ -40,10 +40,9 @@ _WORD_RUN = re.compile(r" {2,}")
 # - l - l".
 _SPACED = re.compile(r"(?<![a-z0-9])[a-z0-9](?:[^a-z0-9]{1,3}[a-z0-9]){2,}(?![a-z0-9])")
 _INSIDE = re.compile(r"(?<=[a-z0-9])[^a-z0-9\s]+(?=[a-z0-9])")
-_BETWEEN = re.compile(r"[a-z0-9][^a-z0-9\s]+[a-z0-9]|[^a-z0-9\s]{2,}|_")
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
-
-
+_SPACE = re.compile(" ")
+_HYPHEN = re.compile(r"\S-")
 def _fold_character(character: str) -> str:
     """The folded form of one character: "" if a reader can not see it or it is an apostrophe, " " for any kind of
     space.
@@ -89,6 +88,17 @@ class _Folding(dict[int, str]):
 
 _TABLE_OF_LOOKALIKES = _lookalikes()
 _FOLDING = _Folding()
+# ASCII folds to one character or none, so that bytes do: 0.4 us instead of 1-10 us for 200 characters.
+_ASCII = bytes(ord(_fold_character(chr(code)) or " ") if code < 128 else 0 for code in range(256))
+_ASCII_GONE = bytes(code for code in range(128) if not _fold_character(chr(code)))
+# A text as letters and digits ("a"), spaces and the rest ("."): what the expressions below ask for shows in it, and
+# looking there takes 1 us where they take 15 (200 characters of prose).
+_SHAPES = bytes(
+    ord("a") if chr(code).isalnum() and code < 128 else ord(" ") if chr(code).isspace() else ord(".")
+    for code in range(256)
+)
+_NO_MARKS = bytes.maketrans(b".", b" ")
+_LONE_LETTERS = (b" a a ", b" a  a ", b" a   a ")
 
 
 @dataclass(slots=True)
@@ -153,7 +163,10 @@ def fold(text: str) -> str:
     """The base reading of a text: lower case, look-alikes and accents undone, invisible characters and apostrophes
     gone, hyphens and white space as single spaces. List phrases are folded in the same way.
     """
-    folded = text.translate(_FOLDING)
+    if text.isascii():
+        folded = text.encode("ascii").translate(_ASCII, _ASCII_GONE).decode("ascii")
+    else:
+        folded = text.translate(_FOLDING)
     return _WORD_RUN.sub(" ", folded) if "  " in folded else folded
 
 
@@ -161,34 +174,40 @@ def normalise(text: str) -> Views:
     """Every reading of a text that a cheap look at it calls for. Never raises; time and size are linear in the text."""
     base = View("base", fold(text), text)
     found = [base]
-    if _BETWEEN.search(base.text):
+    # Strangers are one "?" each, which is no letter.
+    shape = base.text.encode("ascii", "replace").translate(_SHAPES)
+    if b"a.a" in shape or b".." in shape or "_" in base.text:
         found.append(base.replaced("words", ((m.start(), m.end(), " ") for m in _NOT_WORD.finditer(base.text))))
         inside = [(m.start(), m.end(), "") for m in _INSIDE.finditer(base.text)]
         if inside:
             found.append(base.replaced("joined", inside))
-    if "-" in text and (hyphens := _hyphens(base)):
+    if "-" in text and _HYPHEN.search(text) and (hyphens := _hyphens(base)):
         found.append(base.replaced("unhyphened", hyphens))
-    spaced = [(m.start(), m.end(), _NOT_WORD.sub("", m.group())) for m in _SPACED.finditer(base.text)]
-    if spaced:
-        found.append(base.replaced("despaced", spaced))
+    apart = b" %b " % shape.translate(_NO_MARKS)
+    if any(letters in apart for letters in _LONE_LETTERS):
+        spaced = [(m.start(), m.end(), _NOT_WORD.sub("", m.group())) for m in _SPACED.finditer(base.text)]
+        if spaced:
+            found.append(base.replaced("despaced", spaced))
     return Views(text, tuple(found))
 
 
 def _hyphens(base: View) -> list[tuple[int, int, str]]:
     """The spaces of the base view that were hyphens between two letters."""
     starts, _ = base.offsets()
+    last = len(base.text) - 1
     return [
-        (i, i + 1, "")
-        for i in range(1, len(base.text) - 1)
-        if base.text[i] == " "
-        and base._original[starts[i]] == "-"
-        and base.text[i + 1] != " "
-        and base.text[i - 1] != " "
+        (place, place + 1, "")
+        for place in (m.start() for m in _SPACE.finditer(base.text, 1, last))
+        if base._original[starts[place]] == "-"
     ]
 
 
 def _offsets(text: str) -> "tuple[array[int], array[int]]":
     """The offset maps of `fold(text)`: the same walk, a character at a time."""
+    if text.isascii():
+        kept = [place for place, character in enumerate(text) if character not in _GONE]
+        if len(kept) == len(fold(text)):  # no spaces were joined
+            return array("l", kept), array("l", [place + 1 for place in kept])
     starts, ends = array("l"), array("l")
     after_space = False
     for place, character in enumerate(text):

@@ -40,7 +40,8 @@ class Repairer:
                 self._by_shape.setdefault((word[0], word[-1], len(word)), []).append(word)
         self._read: dict[str, str | None] = {}
         # Words already known to need no reading; one set operation over a message's words instead of a step for each.
-        self._fine: set[str] = set(self._known)
+        self._known_fine = self._known | frozenset(map(chr, range(128)))
+        self._fine: set[str] = set(self._known_fine)
 
     def all_stand(self, tokens: Iterable[str]) -> bool:
         """True if it is known already that no token reads as anything else; False where that is not known yet."""
@@ -56,8 +57,8 @@ class Repairer:
         return False
 
     def _note(self, token: str) -> None:
-        if len(self._fine) >= len(self._known) + _CACHE_SIZE:
-            self._fine = set(self._known)
+        if len(self._fine) >= len(self._known_fine) + _CACHE_SIZE:
+            self._fine = set(self._known_fine)
         self._fine.add(token)
 
     def read(self, token: str) -> str | None:

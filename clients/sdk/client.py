@@ -9,7 +9,8 @@ Every task belongs to the task group that `async with` opens; leaving it closes 
 from __future__ import annotations
 
 import asyncio
-import uuid
+import secrets
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -175,7 +176,8 @@ class Client:
 
     @staticmethod
     def new_client_id() -> str:
-        return str(uuid.uuid4())
+        """A fresh id that begins with the time, as the server likes them; sortable by the millisecond."""
+        return f"{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(10)}"
 
     # --- verbs --------------------------------------------------------------------------------------------------------
 

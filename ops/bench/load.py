@@ -23,7 +23,8 @@ _ACK: Final = b"\xa1t\xa3ack"
 _EVENT: Final = b"\xa5event"
 _ERROR: Final = b"\xa5error"
 _CARRIED: Final = len(_ACK) - 1
-_ID_BYTES: Final = 16
+# As the SDK makes them: the time in milliseconds, then what makes it unique.
+_ID_BYTES: Final = 29
 _PLACE: Final = b"#" * _ID_BYTES
 
 # About 200 bytes each: the length of what people write, and nothing in it for the filter to find.
@@ -138,7 +139,7 @@ class Load:
         frame, id_at = connection.feed_frame[connection.n % len(connection.feed_frame)]
         connection.n += 1
         self.sent += 1
-        frame[id_at : id_at + _ID_BYTES] = f"{self._salt}{self.sent:010d}".encode()
+        frame[id_at : id_at + _ID_BYTES] = f"{time.time_ns() // 1_000_000:012x}-{self._salt}{self.sent:010d}".encode()
         connection.waiting.append(at)
         # A frame is far smaller than a socket's buffer, and few are ever under way on one connection.
         if connection.sock.send(frame) != len(frame):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
@@ -114,9 +115,9 @@ class Connection(WebSocket):
         """Whether a command is being carried out."""
         return self._task is not None
 
-    def flush_replies(self) -> None:
-        if self._replies:
-            data = b"".join(self._replies)
+    def flush_replies(self, events: Sequence[bytes] = ()) -> None:
+        if self._replies or events:
+            data = b"".join((*events, *self._replies))
             self._replies.clear()
             self._reply_bytes = 0
             if self.phase is Phase.OPEN:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -44,6 +45,7 @@ BACKOFF_FIRST_S: Final = 0.02
 BACKOFF_MOST_S: Final = 2.0
 FRUITLESS_MOST: Final = 8
 FOLLOW_TRIES: Final = 3
+_NOBODY: Final[Mapping[Reader, list[bytes]]] = MappingProxyType({})
 
 
 class Delivery:
@@ -151,16 +153,20 @@ class Delivery:
         """Write everything that is pending: events first, then replies."""
         self._flush_asked = False
         dirty, self._dirty = self._dirty, []
+        answering, self._answering = self._answering, []
+        # Who is answered in this tick is written to once, events and answers in one: the author of a message in a room
+        # of two is one of three writes otherwise.
+        kept: dict[Reader, list[bytes]] = {reader: [] for reader in answering}
         for feed in dirty:
-            self._flush(feed)
+            self._flush(feed, kept)
         if self._delivered:
             metrics.DELIVERIES.inc(self._delivered)
             self._delivered = 0
-        answering, self._answering = self._answering, []
-        for reader in answering:
-            reader.flush_replies()
+        for reader, events in kept.items():
+            reader.flush_replies(events)
 
-    def _flush(self, feed: Feed) -> None:
+    def _flush(self, feed: Feed, kept: Mapping[Reader, list[bytes]] = _NOBODY) -> None:
+        """Write what is pending on `feed`; for the readers in `kept` lay it there instead."""
         events = feed.pending
         if not events:
             return
@@ -173,23 +179,21 @@ class Delivery:
             if not members:
                 continue
             shared = b"".join([_encode(feed, event, key, "") for event in events])
-            # Copies, because `pause` takes its reader out of the group.
-            if not authors:
-                for write in list(members.values()):
-                    try:
-                        write(shared)
-                    except Exception:  # its connection is lost, as it will soon be told; nobody else suffers
-                        failed += 1
-            else:
-                own: dict[str, bytes] = {}
-                for reader, write in list(members.items()):
-                    account = reader.requester.account
-                    if account in authors and account not in own:
+            own: dict[str, bytes] = {}
+            # A copy, because `pause` takes its reader out of the group.
+            for reader, write in list(members.items()):
+                data = shared
+                if authors and (account := reader.requester.account) in authors:
+                    if account not in own:
                         own[account] = b"".join([_encode(feed, event, key, account) for event in events])
-                    try:
-                        write(own.get(account, shared))
-                    except Exception:
-                        failed += 1
+                    data = own[account]
+                if reader in kept:
+                    kept[reader].append(data)
+                    continue
+                try:
+                    write(data)
+                except Exception:  # its connection is lost, as it will soon be told; nobody else suffers
+                    failed += 1
             count += len(members)
         self._delivered += count * len(events)
         if failed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -31,8 +31,10 @@ class Reader(Protocol):
     @property
     def is_open(self) -> bool: ...
 
-    def flush_replies(self) -> None:
-        """Write the replies made so far, so that what is written next comes after them; end it if too much waits."""
+    def flush_replies(self, events: Sequence[bytes] = ()) -> None:
+        """Write `events` and the replies made so far, so that what is written next comes after them; end it if too
+        much waits.
+        """
         ...
 
     def caught_up(self) -> None:

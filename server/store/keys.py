@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, insert, select
 
 from server.errors import Misconfigured, Unavailable
-from server.ids import new_id
+from server.ids import new_id, random_16
 from server.store.schema import data_key
 from server.store.unit import Tx
 
@@ -56,7 +56,7 @@ class DataKey:
 
     def seal(self, place: str, text: str) -> bytes:
         """Seal `text` for `place` ("table:row:version:column")."""
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = random_16()[:NONCE_BYTES]
         return FORMAT + nonce + self.cipher.encrypt(nonce, text.encode(), place.encode())
 
     def open(self, place: str, sealed: bytes) -> str | None:

@@ -41,9 +41,9 @@ _INSERT: Final = Hot(
 )
 _REPEATED: Final = Hot(
     select(message.c.id, message.c.feed, message.c.seq, message.c.first_state, message.c.verdict, message.c.at).where(
-        message.c.author == bindparam("author"), message.c.client_id == bindparam("client_id")
+        message.c.client_id == bindparam("client_id"), message.c.author == bindparam("author")
     ),
-    ("author", "client_id"),
+    ("client_id", "author"),
 )
 _FEED_OF: Final = Hot(select(message.c.feed).where(message.c.id == bindparam("message_id")), ("message_id",))
 _FINDING: Final = Hot(
@@ -81,7 +81,7 @@ class NewMessage:
 
 def repeated(tx: Tx, author: str, client_id: str) -> Posted | None:
     """The message that this author sent under this client id before, or None."""
-    rows = tx.hot.rows(_REPEATED, (author, client_id))
+    rows = tx.hot.rows(_REPEATED, (client_id, author))
     if not rows:
         return None
     id_, feed, seq, first_state, verdict, at_us = rows[0]

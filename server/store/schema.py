@@ -200,7 +200,8 @@ data_key = Table(
 )
 
 # No index on (feed, seq): the event log's primary key already holds that order, and every B-tree less makes a
-# message cheaper.
+# message cheaper. A client id begins with the time (the protocol asks for it), so that new ones lie together at the end
+# of their index; by author first, each message touched a page of its own (45 of the 108 pages of a commit of 40).
 message = Table(
     "message",
     metadata,
@@ -220,7 +221,7 @@ message = Table(
     _optional("removed_by", CODE),
     _needed("at", Instant()),
     _optional("edited_at", Instant()),
-    UniqueConstraint("author", "client_id"),
+    UniqueConstraint("client_id", "author"),
     Index("ix_message_held", "id", sqlite_where=text("state = 'held'"), postgresql_where=text("state = 'held'")),
     sqlite_with_rowid=False,
     comment="A message in its current version. retention: community_post or care_record",

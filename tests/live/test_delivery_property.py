@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -60,8 +60,9 @@ class PaperReader:
     def can_take(self) -> bool:
         return not self.is_paused and self.is_open
 
-    def flush_replies(self) -> None:
-        pass
+    def flush_replies(self, events: Sequence[bytes] = ()) -> None:
+        if events:
+            self.write(b"".join(events))
 
     def caught_up(self) -> None:
         assert all(f.standing.value != "behind" for f in self.follows.values())
@@ -138,12 +139,18 @@ class DeliveryMachine(RuleBasedStateMachine):
         elif how == "moved":
             self.inside(lambda: self.delivery.moved(feed, events[-1].epoch, events[-1].seq))
 
-    @rule(data=st.data(), writes=st.sampled_from([0, 1, 1, 2]))
-    def commit_to_both_at_once(self, data: st.DataObject, writes: int) -> None:
+    @rule(data=st.data(), writes=st.sampled_from([0, 1, 1, 2]), answered=st.sampled_from([0, 0, 1, 3]))
+    def commit_to_both_at_once(self, data: st.DataObject, writes: int, answered: int) -> None:
         if writes and self.readers:
             data.draw(st.sampled_from(self.readers)).room_for = writes
         events = [self.log.say("both", feed) for feed in FEEDS]
-        self.inside(lambda: self.delivery.events(events))
+
+        def answer_and_tell() -> None:
+            for reader in self.readers[-answered:] if answered else ():
+                self.delivery.reply(reader)
+            self.delivery.events(events)
+
+        self.inside(answer_and_tell)
 
     @precondition(lambda self: self.late)
     @rule(data=st.data())

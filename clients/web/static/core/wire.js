@@ -86,10 +86,11 @@ export function delayFor(failures, random) {
   return Math.floor(random * Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(failures, 10)));
 }
 
-/** @returns {string} a fresh client_id */
+/** @returns {string} a fresh client_id; it begins with the time, so that the server's index grows at its end */
 export function newClientId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return `w-${Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("")}`;
+  const bytes = crypto.getRandomValues(new Uint8Array(10));
+  const random = Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
+  return `w-${Date.now().toString(16).padStart(12, "0")}-${random}`;
 }
 
 /**

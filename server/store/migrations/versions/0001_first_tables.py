@@ -147,7 +147,7 @@ def upgrade() -> None:
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("edited_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_message")),
-        sa.UniqueConstraint("author", "client_id", name=op.f("uq_message_author_client_id")),
+        sa.UniqueConstraint("client_id", "author", name=op.f("uq_message_client_id_author")),
         comment="A message in its current version. retention: community_post or care_record",
         sqlite_with_rowid=False,
     )
