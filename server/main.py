@@ -43,6 +43,7 @@ from watchwords.matcher import Matcher
 log = structlog.get_logger()
 WEB = Path(__file__).resolve().parent.parent / "clients" / "web"
 DRAIN_S = 8.0
+GC_AFTER_OBJECTS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,9 @@ async def serve_edges(
     # What lives as long as the process is never collected: a full collection otherwise walks all of it.
     gc.collect()
     gc.freeze()
+    # What a message leaves behind goes by counting references; looking for cycles after every 700 objects was 4 % of
+    # the core at full load.
+    gc.set_threshold(GC_AFTER_OBJECTS)
     serving = loop.create_task(server.serve(sockets=[listener]), name="edges")
     stopping = loop.create_task(stop.wait(), name="stop")
     try:

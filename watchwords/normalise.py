@@ -43,6 +43,8 @@ _INSIDE = re.compile(r"(?<=[a-z0-9])[^a-z0-9\s]+(?=[a-z0-9])")
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
 _SPACE = re.compile(" ")
 _HYPHEN = re.compile(r"\S-")
+
+
 def _fold_character(character: str) -> str:
     """The folded form of one character: "" if a reader can not see it or it is an apostrophe, " " for any kind of
     space.

@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from server import killpoints
 from server.errors import ServiceError, Unavailable
 from server.feeds import FeedEvent
-from server.store.batch import AuditChain, Outcome, run_batch
+from server.store.batch import AuditChain, KnownHeads, Outcome, run_batch
 from server.store.clock import DbNow
 from server.store.hot import HotRunner
 from server.store.unit import Unit
@@ -193,6 +193,7 @@ class Session:
         self._writer = writer
         self._conn = conn
         self._hot = HotRunner(conn)
+        self._heads = KnownHeads()
         self.broken = False
         self._by_hand = by_hand  # SQLite: the driver's own transactions can not say IMMEDIATE
 
@@ -216,13 +217,14 @@ class Session:
             self._hot.plain("COMMIT")
         else:
             self._conn.commit()
+        self._heads.keep()
         return outcomes
 
     def _run(self, units: Sequence[Unit[Any]], *, guarded: bool) -> list[Outcome]:
         if self._by_hand:
             self._hot.plain("BEGIN IMMEDIATE")
         writer = self._writer
-        return run_batch(self._conn, self._hot, units, writer._chain, writer._now, guarded=guarded)
+        return run_batch(self._conn, self._hot, units, writer._chain, writer._now, self._heads, guarded=guarded)
 
     def abandon(self, error: Exception) -> None:
         """Roll back whatever is open after `error`; what fails here says nothing new.
@@ -230,6 +232,7 @@ class Session:
         The server ends a statement before the client's own time is up (`engine`): a time-out here means that nobody
         answers on this connection, and no rollback is tried.
         """
+        self._heads.forget()
         if isinstance(error, TimeoutError):
             self.broken = True
             return

@@ -359,9 +359,9 @@ async def test_a_held_message_waits_no_longer_than_its_ceiling(scene: Scene) -> 
     await on_shift(scene.services, scene.sam)
     ack = await scene.say(scene.robin, "you are worthless and everyone here should hate you")
     assert ack.state == "held"
-    await climb_after(scene, 119)
+    await climb_after(scene, 90)
     assert await audiences(scene) == []
-    await climb_after(scene, 1.5)
+    await climb_after(scene, 31)
     assert await audiences(scene) == ["rung:moderators_on_shift"]
     await climb_after(scene, 1000)
     (item,) = await scene.items(scene.wren)
