@@ -161,6 +161,7 @@ async def create_staff(services: Services, name: str, role: Role, password: str)
     new = NewAccount(
         new_id(), shown, key, role, await services.passwords.hash(password), services.settings.rules_version
     )
+    request_id = _request_id()
 
     def run(tx: Tx) -> None:
         found = rows.account_by_key(tx.conn, key)
@@ -169,7 +170,7 @@ async def create_staff(services: Services, name: str, role: Role, password: str)
                 raise _name_not_available()
             return
         rows.insert_account(tx, services.store.keys, new)
-        _audit(tx, "create_staff", new.id, None, role.value)
+        tx.audit(AuditEntry("create_staff", "account", new.id, request_id, None, role.value))
 
     await services.store.write(run)
     return new.id
@@ -196,6 +197,7 @@ async def sign_in(services: Services, origin: Origin, pseudonym: str, password: 
         await _rehash(services, found, password)
     token, session = _new_session(services)
     account_id, version = found.id, found.version
+    request_id = _request_id()
 
     def run(tx: Tx) -> Requester:
         now = rows.lock_account(tx, account_id)
@@ -205,7 +207,7 @@ async def sign_in(services: Services, origin: Origin, pseudonym: str, password: 
             raise _disabled()
         rows.start_session(tx, account_id, session)
         if now.role is not Role.MEMBER:
-            _audit(tx, "staff_sign_in", account_id, account_id, now.role.value)
+            tx.audit(AuditEntry("staff_sign_in", "account", account_id, request_id, account_id, now.role.value))
         return Requester(account_id, now.name, now.role, session.id)
 
     return SignedIn(token, await services.store.write(run, [inbox_feed(account_id)]))
@@ -227,6 +229,7 @@ async def recover(services: Services, origin: Origin, pseudonym: str, code: str,
     hashed = credentials.recovery_hash(code)
     token, session = _new_session(services)
     known = await services.store.read(lambda conn: rows.account_by_key(conn, key))
+    request_id = _request_id()
 
     def run(tx: Tx) -> tuple[Requester, tuple[str, ...]]:
         found = rows.lock_account(tx, known.id) if known is not None else None
@@ -241,7 +244,7 @@ async def recover(services: Services, origin: Origin, pseudonym: str, code: str,
         ended = rows.revoke(tx, account_id=found.id)
         rows.change_account(tx, found.id, password_hash=password_hash)
         rows.start_session(tx, found.id, session)
-        _audit(tx, "recover", found.id, found.id)
+        tx.audit(AuditEntry("recover", "account", found.id, request_id, found.id))
         return Requester(found.id, found.name, found.role, session.id), ended
 
     requester, ended = await services.store.write(run, [inbox_feed(known.id)] if known is not None else ())
@@ -264,13 +267,14 @@ async def change_password(
     found = await _check_own_password(services, origin, requester, password)
     password_hash = await services.passwords.hash(new_password)
     token, session = _new_session(services)
+    request_id = _request_id()
 
     def run(tx: Tx) -> tuple[str, ...]:
         _unchanged(tx, found)
         ended = rows.revoke(tx, account_id=found.id)
         rows.change_account(tx, found.id, password_hash=password_hash)
         rows.start_session(tx, found.id, session)
-        _audit(tx, "change_password", found.id, found.id)
+        tx.audit(AuditEntry("change_password", "account", found.id, request_id, found.id))
         return ended
 
     services.revoked(await services.store.write(run, [inbox_feed(found.id)]))
@@ -289,11 +293,12 @@ async def renew_recovery_codes(
     """
     found = await _check_own_password(services, origin, requester, password)
     codes = credentials.new_recovery_codes()
+    request_id = _request_id()
 
     def run(tx: Tx) -> None:
         _unchanged(tx, found)
         rows.replace_recovery_codes(tx, found.id, [credentials.recovery_hash(code) for code in codes])
-        _audit(tx, "renew_recovery_codes", found.id, found.id)
+        tx.audit(AuditEntry("renew_recovery_codes", "account", found.id, request_id, found.id))
 
     await services.store.write(run, [inbox_feed(found.id)])
     return codes
@@ -413,12 +418,14 @@ async def _change(
     role: Role | None = None,
     state: AccountState | None = None,
 ) -> None:
+    request_id = _request_id()
+
     def run(tx: Tx) -> tuple[str, ...]:
         if rows.lock_account(tx, account) is None:
             raise NotFound("There is no such account.")
         ended = rows.revoke(tx, account_id=account)
         rows.change_account(tx, account, role=role, state=state)
-        _audit(tx, act, account, actor.account if actor else None, detail)
+        tx.audit(AuditEntry(act, "account", account, request_id, actor.account if actor else None, detail))
         return ended
 
     services.revoked(await services.store.write(run, [inbox_feed(account)]))
@@ -497,6 +504,6 @@ def _not_signed_in() -> NotSignedIn:
     return NotSignedIn("Please sign in.")
 
 
-def _audit(tx: Tx, act: str, account: str, actor: str | None, detail: str = "") -> None:
-    request_id = structlog.contextvars.get_contextvars().get("request_id") or new_id()
-    tx.audit(AuditEntry(act, "account", account, request_id, actor, detail))
+def _request_id() -> str:
+    """The request that this is done for. Asked before a unit, since the writer that runs it serves all requests."""
+    return structlog.contextvars.get_contextvars().get("request_id") or new_id()

@@ -32,7 +32,7 @@ async def run(services: Services, requester: Requester, command: frames.AnyComma
         case frames.Send():
             return await post_message(services, requester, command, request_id)
         case frames.Edit():
-            return await edit_message(services, requester, command, request_id)
+            return await edit_message(services, requester, command)
         case frames.Remove():
             return await remove_message(services, requester, command, request_id)
         case frames.Report():

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from server.auth.requester import Requester
 from server.errors import BadRequest, NotSignedIn, Refused, ServiceError, TooFast, Unavailable
@@ -186,6 +187,7 @@ class Connection(WebSocket):
     async def _hear(self, unread: Sequence[AnyCommand]) -> None:
         for command in unread:
             request_id = new_id()
+            bind_contextvars(request_id=request_id)
             try:
                 async with asyncio.timeout(self.hub.timings.command_s):
                     await self.hub.verbs.hear_refused(self.requester, command, request_id)
@@ -299,6 +301,7 @@ class Connection(WebSocket):
             self._complain(refusal)
             return
         request_id = new_id()
+        bind_contextvars(request_id=request_id)
         named = None if isinstance(command, Beat) else command.client_id
         kind = type(command).__name__.lower()
         outcome = "done"

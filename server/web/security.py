@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
 
 from server.auth.origins import check_host, only
 from server.ids import new_id
@@ -53,7 +54,7 @@ def clear_session_cookie(response: Response, settings: WebSettings) -> None:
 
 
 class RequestId:
-    """Give every request an id of our own making, in the scope and in the answer."""
+    """Give every request an id of our own making: in the scope, in the answer and in what is logged meanwhile."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -64,6 +65,7 @@ class RequestId:
             return
         request_id = new_id()
         scope.setdefault("state", {})["request_id"] = request_id
+        bind_contextvars(request_id=request_id)
 
         async def with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

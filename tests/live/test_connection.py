@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 from websockets.exceptions import ConnectionClosed
 
@@ -169,6 +170,24 @@ async def test_a_failure_is_logged_by_ids_and_never_by_text(stage: Stage) -> Non
     assert entry["error"] == "ValueError"
     assert "words" not in repr(logs) + error.message
     assert "n1" not in repr(logs)
+
+
+async def test_what_is_logged_while_a_command_is_carried_out_bears_its_request_id(stage: Stage) -> None:
+    """Whoever quotes the id of an answer leads to every line of it; the next command's lines bear another."""
+
+    async def log_and_refuse(*_: Any) -> None:
+        structlog.get_logger().warning("something")
+        raise Conflict("Read it again.")
+
+    stage.service.hooks["run"] = log_and_refuse
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+        async with stage.client() as ann:
+            errors = []
+            for n in range(2):
+                await ann.say(send(n))
+                errors.append(await ann.hear_as(Error))
+    assert [line["request_id"] for line in logs] == [error.request_id for error in errors]
+    assert errors[0].request_id != errors[1].request_id
 
 
 # --- hello ---
