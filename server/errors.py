@@ -8,6 +8,7 @@
     │   └── NotFound      nothing by that id that this person may see               retry never
     ├── Conflict          somebody else changed it first                            retry never
     ├── TooMany           a limit on how often                                      retry later
+    │   └── TooFast       one account said too much in a short time                 retry later
     ├── Unavailable       the service can not do it just now; nothing was stored    retry same or later
     └── Misconfigured     the operator has to change something before it starts     retry never
 
@@ -89,6 +90,16 @@ class TooMany(ServiceError):
     code = "too_many"
     status = 429
     default_retry = "later"
+
+
+class TooFast(TooMany):
+    """An edge with a catalogue says this in its own words; the code is that of `TooMany`."""
+
+    def __init__(self, *, retry_after_ms: int) -> None:
+        super().__init__(
+            "That was a lot at once. Wait a moment, then send it again. Asking for help is never limited.",
+            retry_after_ms=retry_after_ms,
+        )
 
 
 class Unavailable(ServiceError):

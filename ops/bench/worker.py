@@ -1,7 +1,7 @@
-"""The worker of a bench: the real one, on one core, without the limits on how often a connection may speak.
+"""The worker of a bench: the real one, on one core, without the limits on how often an account may speak.
 
 That a person is slowed down after twenty messages is right for persons; a load generator stands for hundreds of them on
-few connections. The buckets are still counted; they only never run dry.
+few accounts. The buckets are still counted; they only never run dry.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import os
 import sys
 
 from server import worker
-from server.live import limits
+from server.actions import pace
 
-_NEVER_DRY = limits.Rate(burst=1_000_000_000, per_s=1e9)
+_NEVER_DRY = pace.Rate(burst=1_000_000_000, per_s=1e9)
 
 
 def main() -> int:
@@ -20,7 +20,7 @@ def main() -> int:
     core = os.environ.get("EVENKEEL_BENCH_CORE")
     if core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core)})
-    limits.MEMBER = dict.fromkeys(limits.MEMBER, _NEVER_DRY)  # type: ignore[misc,assignment]
+    pace.MEMBER = dict.fromkeys(pace.MEMBER, _NEVER_DRY)  # type: ignore[misc,assignment]
     return worker.main()
 
 

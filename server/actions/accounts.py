@@ -7,6 +7,9 @@ what a password costs in `passwords`, what is accepted in `auth.credentials`.
 Everything that takes rights away (sign-out, a new password, another role, a closed account) ends sessions in the same
 transaction, and then calls `services.revoked`, so that their sockets close at once in this process; other processes
 ask `sessions_alive`.
+
+A unit that changes rows of somebody who has an account (it, its sessions, tickets, codes) names their inbox: its feed
+is the lock of them all, so that two processes never wait for each other in a circle (decision 0002).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -26,13 +30,15 @@ from server.auth import credentials
 from server.auth.permissions import require
 from server.auth.requester import Requester
 from server.errors import BadRequest, Conflict, NotFound, NotSignedIn, Refused
-from server.ids import new_id
+from server.ids import inbox_feed, new_id
 from server.store import accounts as rows
 from server.store.accounts import Account, AccountState, NewAccount, NewSession
 from server.store.unit import AuditEntry, Tx
 
 TICKET_LASTS: Final = timedelta(seconds=30)
 TOUCH_EVERY: Final = timedelta(minutes=1)
+# So many sessions are marked as used in one unit: their owners' inboxes are locked meanwhile.
+TOUCH_TOGETHER: Final = 200
 # For so long a registration whose answer was lost may be sent again and be answered with fresh recovery codes.
 REGISTER_AGAIN_WITHIN: Final = timedelta(hours=1)
 
@@ -136,7 +142,7 @@ async def _registered_before(
         rows.replace_recovery_codes(tx, found.id, [credentials.recovery_hash(code) for code in codes])
         rows.start_session(tx, found.id, session)
 
-    await services.store.write(run)
+    await services.store.write(run, [inbox_feed(earlier.id)])
     return Registered(token, Requester(earlier.id, earlier.name, earlier.role, session.id), codes)
 
 
@@ -155,6 +161,7 @@ async def create_staff(services: Services, name: str, role: Role, password: str)
     new = NewAccount(
         new_id(), shown, key, role, await services.passwords.hash(password), services.settings.rules_version
     )
+    request_id = _request_id()
 
     def run(tx: Tx) -> None:
         found = rows.account_by_key(tx.conn, key)
@@ -163,7 +170,7 @@ async def create_staff(services: Services, name: str, role: Role, password: str)
                 raise _name_not_available()
             return
         rows.insert_account(tx, services.store.keys, new)
-        _audit(tx, "create_staff", new.id, None, role.value)
+        tx.audit(AuditEntry("create_staff", "account", new.id, request_id, None, role.value))
 
     await services.store.write(run)
     return new.id
@@ -190,6 +197,7 @@ async def sign_in(services: Services, origin: Origin, pseudonym: str, password: 
         await _rehash(services, found, password)
     token, session = _new_session(services)
     account_id, version = found.id, found.version
+    request_id = _request_id()
 
     def run(tx: Tx) -> Requester:
         now = rows.lock_account(tx, account_id)
@@ -199,10 +207,10 @@ async def sign_in(services: Services, origin: Origin, pseudonym: str, password: 
             raise _disabled()
         rows.start_session(tx, account_id, session)
         if now.role is not Role.MEMBER:
-            _audit(tx, "staff_sign_in", account_id, account_id, now.role.value)
+            tx.audit(AuditEntry("staff_sign_in", "account", account_id, request_id, account_id, now.role.value))
         return Requester(account_id, now.name, now.role, session.id)
 
-    return SignedIn(token, await services.store.write(run))
+    return SignedIn(token, await services.store.write(run, [inbox_feed(account_id)]))
 
 
 async def recover(services: Services, origin: Origin, pseudonym: str, code: str, new_password: str) -> SignedIn:
@@ -220,10 +228,11 @@ async def recover(services: Services, origin: Origin, pseudonym: str, code: str,
     password_hash = await services.passwords.hash(new_password)
     hashed = credentials.recovery_hash(code)
     token, session = _new_session(services)
+    known = await services.store.read(lambda conn: rows.account_by_key(conn, key))
+    request_id = _request_id()
 
     def run(tx: Tx) -> tuple[Requester, tuple[str, ...]]:
-        found = rows.account_by_key(tx.conn, key)
-        found = rows.lock_account(tx, found.id) if found is not None else None
+        found = rows.lock_account(tx, known.id) if known is not None else None
         if found is None or not rows.use_recovery_code(tx, found.id, hashed):
             raise NotSignedIn(
                 "That name and code do not belong together, or the code has been used already.",
@@ -235,10 +244,10 @@ async def recover(services: Services, origin: Origin, pseudonym: str, code: str,
         ended = rows.revoke(tx, account_id=found.id)
         rows.change_account(tx, found.id, password_hash=password_hash)
         rows.start_session(tx, found.id, session)
-        _audit(tx, "recover", found.id, found.id)
+        tx.audit(AuditEntry("recover", "account", found.id, request_id, found.id))
         return Requester(found.id, found.name, found.role, session.id), ended
 
-    requester, ended = await services.store.write(run)
+    requester, ended = await services.store.write(run, [inbox_feed(known.id)] if known is not None else ())
     services.throttle.succeeded("sign_in", key, origin.address)
     services.revoked(ended)
     return SignedIn(token, requester)
@@ -258,16 +267,17 @@ async def change_password(
     found = await _check_own_password(services, origin, requester, password)
     password_hash = await services.passwords.hash(new_password)
     token, session = _new_session(services)
+    request_id = _request_id()
 
     def run(tx: Tx) -> tuple[str, ...]:
         _unchanged(tx, found)
         ended = rows.revoke(tx, account_id=found.id)
         rows.change_account(tx, found.id, password_hash=password_hash)
         rows.start_session(tx, found.id, session)
-        _audit(tx, "change_password", found.id, found.id)
+        tx.audit(AuditEntry("change_password", "account", found.id, request_id, found.id))
         return ended
 
-    services.revoked(await services.store.write(run))
+    services.revoked(await services.store.write(run, [inbox_feed(found.id)]))
     return SignedIn(token, Requester(found.id, found.name, found.role, session.id))
 
 
@@ -283,13 +293,14 @@ async def renew_recovery_codes(
     """
     found = await _check_own_password(services, origin, requester, password)
     codes = credentials.new_recovery_codes()
+    request_id = _request_id()
 
     def run(tx: Tx) -> None:
         _unchanged(tx, found)
         rows.replace_recovery_codes(tx, found.id, [credentials.recovery_hash(code) for code in codes])
-        _audit(tx, "renew_recovery_codes", found.id, found.id)
+        tx.audit(AuditEntry("renew_recovery_codes", "account", found.id, request_id, found.id))
 
-    await services.store.write(run)
+    await services.store.write(run, [inbox_feed(found.id)])
     return codes
 
 
@@ -324,16 +335,20 @@ async def sessions_alive(services: Services, session_ids: Collection[str]) -> se
 
 async def keep_alive(services: Services, session_ids: Collection[str]) -> None:
     """Mark sessions as used, so that nobody who is talking idles out; the absolute end does not move."""
-    if session_ids:
-        idle = services.settings.session_idle
-        await services.store.write(lambda tx: rows.touch(tx, session_ids, idle))
+    idle = services.settings.session_idle
+    owners = sorted((await services.store.read(lambda conn: rows.owners(conn, session_ids))).items())
+    for start in range(0, len(owners), TOUCH_TOGETHER):
+        some = dict(owners[start : start + TOUCH_TOGETHER])
+        await services.store.write(partial(rows.touch, sessions=some, idle=idle), {*map(inbox_feed, some.values())})
 
 
 async def issue_ticket(services: Services, requester: Requester) -> str:
     """A ticket that opens one socket of this session within 30 s (ASVS 5.0, V4.4.4)."""
     ticket = credentials.new_token()
     hashed = credentials.token_hash(ticket)
-    await services.store.write(lambda tx: rows.add_ticket(tx, requester.session, hashed, TICKET_LASTS))
+    await services.store.write(
+        lambda tx: rows.add_ticket(tx, requester.session, hashed, TICKET_LASTS), [inbox_feed(requester.account)]
+    )
     return ticket
 
 
@@ -346,19 +361,23 @@ async def redeem_ticket(services: Services, requester: Requester, ticket: str) -
         if not rows.use_ticket(tx, session_id, hashed) or not rows.alive(tx.conn, (session_id,), tx.now, idle):
             raise NotSignedIn("This connection could not be opened. Load the page again.", code="bad_ticket")
 
-    await services.store.write(run)
+    await services.store.write(run, [inbox_feed(requester.account)])
 
 
 async def sign_out(services: Services, requester: Requester) -> None:
     """End this session."""
-    services.revoked(
-        await services.store.write(lambda tx: rows.revoke(tx, account_id=requester.account, only=requester.session))
-    )
+    await _revoke(services, requester.account, only=requester.session)
 
 
 async def sign_out_everywhere(services: Services, requester: Requester) -> None:
     """End every session of this account, this one too."""
-    services.revoked(await services.store.write(lambda tx: rows.revoke(tx, account_id=requester.account)))
+    await _revoke(services, requester.account)
+
+
+async def _revoke(services: Services, account: str, only: str | None = None) -> None:
+    services.revoked(
+        await services.store.write(lambda tx: rows.revoke(tx, account_id=account, only=only), [inbox_feed(account)])
+    )
 
 
 # --- running the service ----------------------------------------------------------------------------------------------
@@ -399,15 +418,17 @@ async def _change(
     role: Role | None = None,
     state: AccountState | None = None,
 ) -> None:
+    request_id = _request_id()
+
     def run(tx: Tx) -> tuple[str, ...]:
         if rows.lock_account(tx, account) is None:
             raise NotFound("There is no such account.")
         ended = rows.revoke(tx, account_id=account)
         rows.change_account(tx, account, role=role, state=state)
-        _audit(tx, act, account, actor.account if actor else None, detail)
+        tx.audit(AuditEntry(act, "account", account, request_id, actor.account if actor else None, detail))
         return ended
 
-    services.revoked(await services.store.write(run))
+    services.revoked(await services.store.write(run, [inbox_feed(account)]))
 
 
 def _check_actor(actor: Requester | None, operation: str, account: str) -> None:
@@ -429,7 +450,7 @@ def _new_session(services: Services) -> tuple[str, NewSession]:
 async def _rehash(services: Services, found: Account, password: str) -> None:
     """Bring a password that was just proven right to the parameters in force."""
     fresh = await services.passwords.hash(password)
-    await services.store.write(lambda tx: rows.rehash(tx, found.id, found.password_hash, fresh))
+    await services.store.write(lambda tx: rows.rehash(tx, found.id, found.password_hash, fresh), [inbox_feed(found.id)])
 
 
 async def _check_own_password(services: Services, origin: Origin, requester: Requester, password: str) -> Account:
@@ -483,6 +504,6 @@ def _not_signed_in() -> NotSignedIn:
     return NotSignedIn("Please sign in.")
 
 
-def _audit(tx: Tx, act: str, account: str, actor: str | None, detail: str = "") -> None:
-    request_id = structlog.contextvars.get_contextvars().get("request_id") or new_id()
-    tx.audit(AuditEntry(act, "account", account, request_id, actor, detail))
+def _request_id() -> str:
+    """The request that this is done for. Asked before a unit, since the writer that runs it serves all requests."""
+    return structlog.contextvars.get_contextvars().get("request_id") or new_id()

@@ -1,4 +1,4 @@
-"""The one table from a command to its action; the socket and HTTP both go through it. No rules of its own."""
+"""The one way from a command to its action; the socket and HTTP both go through it. No rules of its own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from server.actions.cases import act_on_case, open_case
 from server.actions.feeds import follow, history, move_read_cursor
 from server.actions.messages import edit_message, remove_message
 from server.actions.post_message import post_message
+from server.actions.refused import hear_refused
 from server.actions.reports import ask_for_help, report_message
 from server.actions.services import Services
 from server.auth.requester import Requester
-from server.errors import BadRequest
+from server.errors import BadRequest, TooFast
 from server.protocol import frames
 
 
@@ -19,13 +20,19 @@ async def run(services: Services, requester: Requester, command: frames.AnyComma
     """Carry one command out and return its answer.
 
     Raises:
+        TooFast: over what the account may say in that time; its text was screened all the same.
         ServiceError: whatever the action refuses with; BadRequest for a command that only makes sense on a socket.
     """
+    try:
+        services.pace.check(requester, command)
+    except TooFast:
+        await hear_refused(services, requester, command, request_id)
+        raise
     match command:
         case frames.Send():
             return await post_message(services, requester, command, request_id)
         case frames.Edit():
-            return await edit_message(services, requester, command, request_id)
+            return await edit_message(services, requester, command)
         case frames.Remove():
             return await remove_message(services, requester, command, request_id)
         case frames.Report():

@@ -3,13 +3,14 @@
 Works from rows alone. One step is: read what is due; in one unit, compare the obligation's version, ask the pure rules
 (`moderation.ladders.plan`), store the calls and the next due time; then make each call and record it. A crash before
 the unit leaves the obligation due; a crash after it leaves calls pending; both are found again, so a call may be made
-twice and is never not made.
+twice and is never not made. Of several processes on one database one makes each step: steps compare a version, pages
+are recorded where they ring, and a call by an outside channel is taken first, for as long as it may last.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,6 +42,7 @@ SEND_WITHIN_S = 10.0
 WAIT_S = 0.2
 DRAIN_S = 1.0
 RETRY_AFTER = timedelta(seconds=5)
+CLAIM_FOR = timedelta(seconds=SEND_WITHIN_S + 2)
 LATE_AFTER = timedelta(seconds=15)
 # The recipient of a call that could be given to nobody.
 NOBODY = ("",)
@@ -121,8 +123,12 @@ async def climb(services: Services, outside: OutsideCalls | None = None) -> Roun
     )
     rung = await asyncio.gather(*(_call(services, row, now) for row in calls if row.channel == PAGE_CHANNEL))
     failures += rung.count(False)
-    for row in calls:
-        if row.channel != PAGE_CHANNEL:
+    by_others = [row for row in calls if row.channel != PAGE_CHANNEL]
+    taken = await _take(services, by_others)
+    if taken is None:
+        failures += 1
+    for row in by_others:
+        if taken is not None and row.id in taken:
             calls_under_way.start(row.id, _call(services, row, now))
     failures += await calls_under_way.wait(SEND_WITHIN_S + DRAIN_S if outside is None else WAIT_S)
     busy = calls_under_way.under_way
@@ -252,6 +258,20 @@ def _role(conn: Connection, account_id: str) -> Role:
     return Role(found or Role.MEMBER)
 
 
+async def _take(services: Services, calls: Sequence[Row[Any]]) -> set[str] | None:
+    """The ids of those calls that this process is to make; None if that could not be found out."""
+    if not calls:
+        return set()
+    ids = [row.id for row in calls]
+    try:
+        return await services.store.write(
+            lambda tx: cases.claim_calls(tx, ids, tx.now + CLAIM_FOR), {inbox_feed(row.about) for row in calls}
+        )
+    except ServiceError as error:
+        log.error("calls_not_taken", error=error.error_code)
+        return None
+
+
 async def _call(services: Services, row: Row[Any], now: datetime) -> bool:
     """Make one call and record what became of it; False if that could not be recorded.
 
@@ -284,7 +304,7 @@ async def _call(services: Services, row: Row[Any], now: datetime) -> bool:
                 # What a channel says of its own failure may hold anything: only its kind is kept.
                 log.error("channel_failed", notice=row.id, channel=row.channel, error=type(error).__name__)
         killpoints.reach(killpoints.ATTEMPT_TO_RECORD)
-        await services.store.write(lambda tx: _record(tx, row.id, delivery))
+        await services.store.write(lambda tx: _record(tx, row, delivery), [inbox_feed(row.about)])
     except ServiceError as error:
         log.error("call_failed", notice=row.id, channel=row.channel, error=error.error_code)
         return False
@@ -297,15 +317,15 @@ async def _ring(services: Services, row: Row[Any]) -> None:
     if inbox not in await services.store.read(lambda conn: heads(conn, [inbox])):
         # A name on the fallback list that is nobody's account: the rung's other people and channels are called.
         log.critical("nobody_by_that_id", notice=row.id, recipient=row.recipient)
-        await services.store.write(lambda tx: _record(tx, row.id, Delivery.FAILED, final=True))
+        await services.store.write(lambda tx: _record(tx, row, Delivery.FAILED, final=True), [inbox_feed(row.about)])
         return
 
     def unit(tx: Tx) -> None:
-        if _record(tx, row.id, Delivery.SENT):
+        if _record(tx, row, Delivery.SENT):
             tell_page(tx, row.id, inbox)
 
     killpoints.reach(killpoints.ATTEMPT_TO_RECORD)
-    await services.store.write(unit, [inbox])
+    await services.store.write(unit, {inbox, inbox_feed(row.about)})
 
 
 def tell_page(tx: Tx, notice_id: str, inbox: str) -> None:
@@ -316,20 +336,20 @@ def tell_page(tx: Tx, notice_id: str, inbox: str) -> None:
         tx.tell(FeedEvent(inbox, head.epoch, head.seq, item))
 
 
-def _record(tx: Tx, notice_id: str, delivery: Delivery, *, final: bool = False) -> bool:
+def _record(tx: Tx, call: Row[Any], delivery: Delivery, *, final: bool = False) -> bool:
     """Store the outcome of an attempt; False if it was recorded before (the same call was made twice)."""
-    row = tx.conn.execute(
-        select(notice.c.state, notice.c.attempts, notice.c.obligation).where(notice.c.id == notice_id)
-    ).one()
+    duty = select(obligation.c.state).where(obligation.c.id == call.obligation)
+    running = tx.conn.execute(duty.with_for_update(key_share=True)).scalar_one()
+    now = select(notice.c.state, notice.c.attempts).where(notice.c.id == call.id)
+    row = tx.conn.execute(now.with_for_update()).one()
     if row.state != "pending":
         return False
     values: dict[str, Any] = {"attempts": row.attempts + 1, "attempted_at": tx.now}
-    running = tx.conn.execute(select(obligation.c.state).where(obligation.c.id == row.obligation)).scalar_one()
     if delivery is Delivery.SENT:
         values["state"] = "sent"
     elif final or running != cases.RUNNING:
         values["state"] = delivery.value
     else:
         values["retry_at"] = tx.now + RETRY_AFTER
-    tx.conn.execute(update(notice).where(notice.c.id == notice_id).values(**values))
+    tx.conn.execute(update(notice).where(notice.c.id == call.id).values(**values))
     return True

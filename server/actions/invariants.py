@@ -15,6 +15,7 @@ from moderation.ladders import Side
 from moderation.types import Category, Level, Role, Verdict
 from server.actions.raising import Concern, case_feeds, concern_level, raise_case
 from server.actions.services import Services
+from server.ids import inbox_feed
 from server.protocol.frames import Care
 from server.rooms import care_for, side_of
 from server.store import cases, rooms
@@ -26,10 +27,10 @@ log = structlog.get_logger()
 async def check_obligations(services: Services) -> int:
     """Make due now what nobody would ever have looked at. Returns how many cases and messages that was."""
     orphans = await services.store.read(cases.cases_without_obligation)
-    for case in orphans:
-        log.critical("case_without_obligation", case=case)
+    for orphan in orphans:
+        log.critical("case_without_obligation", case=orphan.id)
 
-        def arm(tx: Tx, case: str = case) -> None:
+        def arm(tx: Tx, case: str = orphan.id) -> None:
             row = cases.case_by_id(tx.conn, case, lock=True)
             if row is None:
                 return
@@ -42,7 +43,7 @@ async def check_obligations(services: Services) -> int:
                 return
             cases.add_history(tx, case, "rearmed")
 
-        await services.store.write(arm)
+        await services.store.write(arm, [inbox_feed(orphan.subject)])
     held = await services.store.read(cases.held_without_case)
     for row in held:
         log.critical("held_without_case", message=row.id)

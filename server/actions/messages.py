@@ -24,13 +24,13 @@ from server.rooms import MessageState, care_for, side_of, state_for
 from server.store import cases, messages
 from server.store.commands import first_answer, keep_answer
 from server.store.keys import message_place
-from server.store.unit import Tx
+from server.store.unit import AuditEntry, Tx
 
 EDIT_WITHIN = timedelta(minutes=10)
 NO_MESSAGE = "There is no such message of yours."
 
 
-async def edit_message(services: Services, requester: Requester, command: Edit, request_id: str) -> Ack:
+async def edit_message(services: Services, requester: Requester, command: Edit) -> Ack:
     """Put a new text in place of one's own message, screened like any other.
 
     Raises:
@@ -119,6 +119,7 @@ async def remove_message(services: Services, requester: Requester, command: Remo
             return earlier
         row = _own_row(tx, requester, command.feed, command.message)
         messages.set_state(tx, row.id, MessageState.REMOVED, removed_by="author")
+        tx.audit(AuditEntry("message_remove", "message", row.id, request_id, requester.account))
         tell_message(tx, services, row.id, command.feed, "remove")
         done = Done(re=command.client_id)
         keep_answer(tx, requester.account, command.client_id, "remove", done)

@@ -26,7 +26,7 @@ from server.store import messages
 from server.store.commands import first_answer, keep_answer
 from server.store.keys import Retention
 from server.store.schema import account, case_report
-from server.store.unit import Tx
+from server.store.unit import AuditEntry, Tx
 
 # How urgent a report is by its reason; what the filter finds in its words may raise it.
 _REPORTED = {
@@ -91,6 +91,7 @@ async def report_message(services: Services, requester: Requester, command: Repo
             return earlier
         case = raise_case(tx, services.ladders, concern)
         words = Words(requester.account, command.reason, command.body, row.id, verdict.to_json())
+        tx.audit(AuditEntry("report", "case", case, request_id, requester.account, command.reason))
         _keep_words(tx, services, case, concern.side, words)
         if distressed:
             theirs = raise_case(tx, services.ladders, own)
@@ -136,6 +137,7 @@ async def ask_for_help(services: Services, requester: Requester, command: Help, 
         case = raise_case(tx, services.ladders, concern)
         words = Words(requester.account, "help", command.body, None, verdict.to_json())
         _keep_words(tx, services, case, side, words)
+        tx.audit(AuditEntry("help", "case", case, request_id, requester.account))
         done = Done(re=command.client_id, care="urgent")
         keep_answer(tx, requester.account, command.client_id, "help", done)
         return done

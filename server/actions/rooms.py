@@ -14,7 +14,7 @@ from server.actions.services import Services
 from server.auth.requester import Requester
 from server.errors import NotFound, Refused
 from server.feeds import FeedEvent
-from server.ids import new_id, room_feed
+from server.ids import inbox_feed, new_id, room_feed
 from server.protocol.frames import AccessItem, RoomItem
 from server.rooms import Member, Room, RoomState, is_staff_of, may_post, may_read
 from server.store import feeds, rooms
@@ -76,7 +76,7 @@ async def make_room(services: Services, kind: RoomKind, name: str, purpose: str,
         if kind is RoomKind.THERAPY and subject is not None:
             services.store.keys.create(tx, subject, Realm.CARE, Retention.CARE_RECORD)
 
-    await services.store.write(unit)
+    await services.store.write(unit, [inbox_feed(subject)] if subject is not None else ())
     return room_feed(room.id)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from moderation.ladders import LadderPolicy
 from server.actions.limits import Throttle
+from server.actions.pace import Pace
 from server.actions.passwords import Passwords
 from server.actions.room_cache import RoomCache
 from server.actions.screening import Screening
@@ -61,6 +62,7 @@ class Services:
         revoked: called with the ids of sessions that were just ended, after the commit.
         passwords: hashes passwords beside the loop.
         throttle: slows down guessing; this process counts for itself.
+        pace: how often an account may say what, by socket or by HTTP; this process counts for itself.
     """
 
     settings: Settings
@@ -71,6 +73,7 @@ class Services:
     secret: bytes = field(repr=False)
     notifiers: dict[str, Notifier] = field(default_factory=dict)
     room_cache: RoomCache = field(default_factory=RoomCache)
+    pace: Pace = field(default_factory=Pace)
     wake_ladders: Wake = field(default_factory=Wake)
     revoked: Revocations = field(default_factory=Revocations)
     passwords: Passwords = field(init=False)

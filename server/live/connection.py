@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from server.auth.requester import Requester
-from server.errors import BadRequest, NotSignedIn, Refused, ServiceError, TooMany, Unavailable
+from server.errors import BadRequest, NotSignedIn, Refused, ServiceError, TooFast, Unavailable
 from server.ids import new_id
 from server.live import metrics
 from server.live.delivery import encode_reply
@@ -34,15 +35,12 @@ from server.protocol.frames import (
     AnyReply,
     Beat,
     BeatReply,
-    Edit,
     Error,
     Hello,
     Join,
     Leave,
     Left,
     Position,
-    Report,
-    Send,
 )
 from server.protocol.session import Session
 
@@ -151,7 +149,7 @@ class Connection(WebSocket):
     def opened(self) -> None:
         now = self.hub.clock()
         self._opened_at = self.heard_at = self._pinged_at = now
-        self._allowance = Allowance(self.requester.is_staff)
+        self._allowance = Allowance()
         self.hub.enter(self)
         self.hub.watch(self, now + self.hub.timings.hello_s)
 
@@ -174,10 +172,27 @@ class Connection(WebSocket):
         super().close(code, reason)
 
     def cut(self, code: int) -> None:
-        """Close, and do nothing more of what was received; what is being carried out is finished."""
-        self._backlog.clear()
+        """Close, and carry out nothing more of what was received; what is being carried out is finished."""
+        self._only_hear_the_rest()
         self._replies.clear()
         self.close(code)
+
+    def _only_hear_the_rest(self) -> None:
+        """The session ended: what waits is not carried out, but somebody in danger may have written it before that."""
+        unread = [command for command in self._backlog if not isinstance(command, ProtocolError)]
+        self._backlog.clear()
+        if unread and self._session.is_ready:
+            _ = self.hub.spawn(self._hear(unread))
+
+    async def _hear(self, unread: Sequence[AnyCommand]) -> None:
+        for command in unread:
+            request_id = new_id()
+            bind_contextvars(request_id=request_id)
+            try:
+                async with asyncio.timeout(self.hub.timings.command_s):
+                    await self.hub.verbs.hear_refused(self.requester, command, request_id)
+            except Exception as exc:  # the others are heard all the same
+                _log.error("unheard", request_id=request_id, kind=type(command).__name__, error=type(exc).__name__)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -286,6 +301,7 @@ class Connection(WebSocket):
             self._complain(refusal)
             return
         request_id = new_id()
+        bind_contextvars(request_id=request_id)
         named = None if isinstance(command, Beat) else command.client_id
         kind = type(command).__name__.lower()
         outcome = "done"
@@ -300,7 +316,7 @@ class Connection(WebSocket):
             if isinstance(command, Hello):
                 self._turn_away(exc)
             elif isinstance(exc, NotSignedIn):
-                self._backlog.clear()
+                self._only_hear_the_rest()
                 self.close(CloseCode.SESSION_ENDED)
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -325,16 +341,16 @@ class Connection(WebSocket):
 
     async def _carry_out(self, command: AnyCommand, request_id: str) -> AnyReply | None:
         hub = self.hub
-        wait = self._allowance.wait_for(command, hub.clock())
-        if wait:
-            if isinstance(command, Send | Edit | Report):
-                await hub.verbs.screen_only(self.requester, command)
-            raise TooMany("That was a lot at once. Wait a moment.", retry_after_ms=int(wait * 1000) + 1)
         if not isinstance(command, _ONLY_FOR_READING):
             return await hub.verbs.run(self.requester, command, request_id)
         if isinstance(command, Beat):
+            wait_s = self._allowance.wait("beat", hub.clock())
+            if wait_s:
+                raise TooFast(retry_after_ms=int(wait_s * 1000) + 1)
             hub.delivery.repair(self, command.at)
             return BeatReply(now=int(hub.wall() * 1000), at=hub.delivery.positions(self))
+        if not isinstance(command, Hello):
+            hub.verbs.check_pace(self.requester, command)
         if isinstance(command, Join):
             await hub.delivery.join(self, command.feed, command.after, command.client_id)
             return None

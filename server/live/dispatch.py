@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 
-from moderation.types import Level, TextKind
 from server.actions import accounts, dispatch, feeds
-from server.actions.raising import concern_level
+from server.actions.refused import hear_refused
 from server.actions.services import Services
 from server.auth.origins import (
     bearer_token,
@@ -17,7 +15,6 @@ from server.auth.origins import (
     is_program,
     only,
 )
-from server.auth.permissions import require
 from server.auth.requester import Requester
 from server.clock import to_ms, to_us
 from server.errors import BadRequest, NotFound, NotSignedIn, Refused
@@ -75,7 +72,11 @@ class LiveVerbs:
         )
 
     async def run(self, requester: Requester, command: frames.AnyCommand, request_id: str) -> frames.AnyReply:
-        await self._check_session(requester)
+        try:
+            await self._check_session(requester)
+        except NotSignedIn:
+            await hear_refused(self._services, requester, command, request_id)
+            raise
         self._active.add(requester.session)
         return await dispatch.run(self._services, requester, command, request_id)
 
@@ -108,21 +109,11 @@ class LiveVerbs:
             raise NotSignedIn("Your session has ended. Please sign in again.", code="expired")
         self._found_alive[requester.session] = now
 
-    async def screen_only(self, requester: Requester, command: frames.AnyCommand) -> None:
-        """A text refused for its rate: if it needs a person, it is a call for help and is stored as one."""
-        require(requester, "frame.send")
-        if not isinstance(command, frames.Send | frames.Edit | frames.Report) or not command.body:
-            return
-        verdict = self._services.screening.screen(command.body, TextKind.MESSAGE, None, requester.role)
-        if concern_level(verdict) >= Level.HIGH_NEED:
-            # Not under the command's own id: the same command, sent again in time, is still to be carried out.
-            call = frames.Help(client_id=_risk_id(command.client_id), feed=command.feed, body=command.body)
-            await dispatch.run(self._services, requester, call, "")
+    def check_pace(self, requester: Requester, command: frames.AnyCommand) -> None:
+        self._services.pace.check(requester, command)
 
-
-def _risk_id(client_id: str) -> str:
-    """The id of the call for help that a refused command became; the same for the same command, as long as any id."""
-    return f"{hashlib.blake2b(client_id.encode(), digest_size=16).hexdigest()}~risk"
+    async def hear_refused(self, requester: Requester, command: frames.AnyCommand, request_id: str) -> None:
+        await hear_refused(self._services, requester, command, request_id)
 
 
 def _values(upgrade: Upgrade, name: str) -> list[str]:

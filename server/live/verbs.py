@@ -60,9 +60,17 @@ class Verbs(Protocol):
         ...
 
     async def run(self, requester: Requester, command: AnyCommand, request_id: str) -> AnyReply:
-        """Carry out a command other than hello, join, leave and beat, checking permission first.
+        """Carry out a command other than hello, join, leave and beat, checking pace and permission first.
 
         It is cancelled when it takes longer than a command may; then it must have stored all or nothing.
+        """
+        ...
+
+    def check_pace(self, requester: Requester, command: AnyCommand) -> None:
+        """Count a join or a leave, which `run` is not given.
+
+        Raises:
+            ServiceError: it is too many for this account.
         """
         ...
 
@@ -85,6 +93,6 @@ class Verbs(Protocol):
         """Those of the sessions that are still valid."""
         ...
 
-    async def screen_only(self, requester: Requester, command: AnyCommand) -> None:
-        """Screen the text of a command that was refused for its rate, so that a risk in it is seen all the same."""
+    async def hear_refused(self, requester: Requester, command: AnyCommand, request_id: str) -> None:
+        """Screen a command that will not be carried out, since its session ended, so that a risk in it is seen."""
         ...

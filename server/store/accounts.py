@@ -1,5 +1,5 @@
 """Rows of people: accounts, sessions, tickets, recovery codes, shifts. Statements only; what may be done is decided in
-`actions.accounts`.
+`actions.accounts`. What changes here is locked by the inbox of the account that it belongs to, which the unit names.
 
 A session is alive while it is not revoked, its account is active, it was used within the idle time, and its absolute
 end has not come: one condition, `_alive`, used by every reader.
@@ -105,8 +105,9 @@ def account_by_id(conn: Connection, account_id: str) -> Account | None:
 
 
 def lock_account(tx: Tx, account_id: str) -> Account | None:
-    """The account, locked to the end of the transaction."""
-    return _account(tx.conn.execute(_ACCOUNT.where(account.c.id == account_id).with_for_update()).one_or_none())
+    """The account, locked to the end of the transaction; rows that refer to it can still be inserted meanwhile."""
+    query = _ACCOUNT.where(account.c.id == account_id).with_for_update(key_share=True)
+    return _account(tx.conn.execute(query).one_or_none())
 
 
 def insert_account(tx: Tx, keys: Keyring, new: NewAccount) -> None:
@@ -251,6 +252,14 @@ def alive(conn: Connection, sessions: Collection[str], now: datetime, idle: time
         .where(session.c.id.in_(sorted(sessions)), _alive(now, idle))
     )
     return set(conn.execute(living).scalars())
+
+
+def owners(conn: Connection, sessions: Collection[str]) -> dict[str, str]:
+    """The account that each of `sessions` belongs to; unknown ones are left out."""
+    if not sessions:
+        return {}
+    rows = conn.execute(select(session.c.id, session.c.account).where(session.c.id.in_(sorted(sessions))))
+    return {row.id: row.account for row in rows}
 
 
 def touch(tx: Tx, sessions: Iterable[str], idle: timedelta) -> None:

@@ -1,7 +1,9 @@
 """Cases, obligations and notices in the store.
 
-A case is found and changed only under the lock of its subject's inbox feed or by comparing its version, so one person
-has at most one open case on a side of the wall, and two moderators never both act.
+A case, its obligation and its notices are changed only by units that name its subject's inbox: that feed is their lock.
+So one person has at most one open case on a side of the wall, two moderators never both act, and two processes never
+wait for each other in a circle (decision 0002). Where a row is locked besides, it is in the order case, obligation,
+notice.
 """
 
 from __future__ import annotations
@@ -223,15 +225,15 @@ def next_due(conn: Connection, under_way: Collection[str] = ()) -> datetime | No
     return min((moment for moment in (first, pending) if moment is not None), default=None)
 
 
-def cases_without_obligation(conn: Connection) -> list[str]:
-    """Open cases without a timer that falls due. There must never be one."""
+def cases_without_obligation(conn: Connection) -> Sequence[Row[Any]]:
+    """(id, subject) of open cases without a timer that falls due. There must never be one."""
     covered = select(obligation.c.case).where(
         obligation.c.state.in_([RUNNING, ACKNOWLEDGED]), obligation.c.due_at.is_not(None)
     )
-    rows = conn.execute(
-        select(review_case.c.id).where(review_case.c.state != CaseState.CLOSED, review_case.c.id.not_in(covered))
+    query: Select[Any] = select(review_case.c.id, review_case.c.subject).where(
+        review_case.c.state != CaseState.CLOSED, review_case.c.id.not_in(covered)
     )
-    return list(rows.scalars())
+    return conn.execute(query).all()
 
 
 def held_without_case(conn: Connection) -> Sequence[Row[Any]]:
@@ -284,16 +286,43 @@ def pending_notices(
 ) -> Sequence[Row[Any]]:
     """Calls to be made now that are not `under_way`: never made, failed, or made and never recorded.
 
-    Those by the channel `first` come before all others, then the oldest.
+    Each with the level and state of its obligation and whom its case is `about`. Those by the channel `first` come
+    before all others, then the oldest.
     """
     query = (
-        select(notice, obligation.c.level, obligation.c.state.label("obligation_state"))
+        select(
+            notice,
+            obligation.c.level,
+            obligation.c.state.label("obligation_state"),
+            review_case.c.subject.label("about"),
+        )
         .join(obligation, obligation.c.id == notice.c.obligation)
+        .join(review_case, review_case.c.id == notice.c.case)
         .where(notice.c.state == "pending", notice.c.retry_at <= now, notice.c.id.not_in(list(under_way)))
         .order_by(case((notice.c.channel == first, 0), else_=1), notice.c.due_at)
         .limit(limit)
     )
     return conn.execute(query).all()
+
+
+def claim_calls(tx: Tx, notices: Collection[str], until: datetime) -> set[str]:
+    """Take those of these calls that are still to be made, so that of several processes only one makes each.
+
+    A lease: if whoever took a call dies, it is due again at `until`. A row that is locked is being taken or recorded
+    elsewhere this very moment, so it is passed over. SQLite has one process: a lease would only keep the next one,
+    after a crash, from calling at once.
+    """
+    if tx.conn.dialect.name == "sqlite":
+        return set(notices)
+    free = (
+        select(notice.c.id)
+        .where(notice.c.id.in_(sorted(notices)), notice.c.state == "pending", notice.c.retry_at <= tx.now)
+        .order_by(notice.c.id)
+        .with_for_update(skip_locked=True)
+    )
+    taken = set(tx.conn.execute(free).scalars())
+    tx.conn.execute(update(notice).where(notice.c.id.in_(sorted(taken))).values(retry_at=until))
+    return taken
 
 
 def shifts_around(conn: Connection, now: datetime) -> Sequence[Row[Any]]:

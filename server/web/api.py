@@ -103,6 +103,7 @@ async def ticket(visit: Visit) -> Response:
 
 
 async def rooms(visit: Visit) -> Response:
+    verbs.check_reading(visit.services, visit.who)
     found = await verbs.list_rooms(visit.services, visit.who)
     listed = [
         {"feed": room_feed(r.id), "name": r.name, "kind": r.room_kind, "purpose": r.purpose, "open": r.open}

@@ -14,6 +14,7 @@ from server.web.visit import MEMBER_TEXTS, Visit, see_other
 
 
 async def rooms_page(visit: Visit) -> Response:
+    verbs.check_reading(visit.services, visit.who)
     rooms = await verbs.list_rooms(visit.services, visit.who)
     inbox = (await verbs.follow(visit.services, visit.who, "inbox", None)).joined.items
     private = rows.private_rooms(inbox)
@@ -29,6 +30,7 @@ async def rooms_page(visit: Visit) -> Response:
 
 async def room_page(visit: Visit) -> Response:
     """The newest page of a room, or the one before `?before=`; with the reader's own states beside it."""
+    verbs.check_reading(visit.services, visit.who)
     room_id, who, texts = visit.path("room"), visit.who, visit.texts
     feed = room_feed(room_id)
     joined = (await verbs.follow(visit.services, who, feed, None)).joined
@@ -70,6 +72,7 @@ async def send(visit: Visit) -> Response:
 
 async def message_page(visit: Visit) -> Response:
     """One message, with what this reader may do about it; `?at=` says where in the room it stands."""
+    verbs.check_reading(visit.services, visit.who)
     at = whole_number(visit, "at")
     feed = room_feed(visit.path("room"))
     page = await verbs.history(visit.services, visit.who, _history(visit, feed, at + 1, 1))

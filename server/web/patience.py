@@ -2,7 +2,8 @@
 
 A request line and its headers must be here within `head_s` seconds of the connection, or of the first byte of a further
 request, and hold no more than HEAD_BYTES; the body must follow within `body_s`. Whoever is slower is answered 408,
-whoever says more 431, and the connection ends. A socket has deadlines of its own from the hand-over on (`server.live`).
+whoever says more 431, whoever says what is no HTTP 400, and the connection ends. No page is drawn for these answers,
+but each says where help is. A socket has deadlines of its own from the hand-over on (`server.live`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from server.web.security import HELP_LINE
+
 HEAD_BYTES: Final = 32 * 1024
+_WHY: Final = {
+    HTTPStatus.BAD_REQUEST: "We could not read that request.",
+    HTTPStatus.REQUEST_TIMEOUT: "That took too long to reach us. Please try again.",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "That request was too large.",
+}
 
 
 class PatientHttp(HttpToolsProtocol):
@@ -58,6 +66,10 @@ class PatientHttp(HttpToolsProtocol):
         self._expect(None)
         super().handle_websocket_upgrade()
 
+    def send_400_response(self, msg: str) -> None:
+        del msg  # uvicorn's own words, for its log
+        self._end(HTTPStatus.BAD_REQUEST)
+
     def _expect(self, within_s: float | None) -> None:
         """Give the client that many seconds from now; None: nothing is expected of it."""
         if self._deadline is not None:
@@ -74,8 +86,13 @@ class PatientHttp(HttpToolsProtocol):
             return
         cycle: Any = self.cycle  # None before the first request
         if not self.pipeline and (cycle is None or cycle.response_complete or not cycle.response_started):
-            line = f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-            self.transport.write(line.encode())
+            text = f"{_WHY[status]} {HELP_LINE}\n"
+            head = (
+                f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\ncontent-type: text/plain\r\n"
+                "x-content-type-options: nosniff\r\ncache-control: no-store\r\n"
+                f"content-length: {len(text)}\r\n\r\n"
+            )
+            self.transport.write((head + text).encode("ascii"))
         self.transport.close()
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
 
 from server.auth.origins import check_host, only
 from server.ids import new_id
@@ -22,6 +23,11 @@ from server.web.settings import WebSettings
 REQUEST_ID_HEADER = "x-request-id"
 CSRF_HEADER = "x-evenkeel-csrf"
 CSRF_FIELD = "csrf"
+# For refusals that are made before there is a page: plain text, in ASCII.
+HELP_LINE = (
+    "Need help now? If a life is in danger, call 999. For urgent mental health help, call NHS 111 and choose option 2. "
+    "To talk to someone at any time, call Samaritans on 116 123, or text SHOUT to 85258."
+)
 
 
 def content_security_policy(form_origins: Iterable[str] = ()) -> str:
@@ -53,7 +59,7 @@ def clear_session_cookie(response: Response, settings: WebSettings) -> None:
 
 
 class RequestId:
-    """Give every request an id of our own making, in the scope and in the answer."""
+    """Give every request an id of our own making: in the scope, in the answer and in what is logged meanwhile."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -64,6 +70,7 @@ class RequestId:
             return
         request_id = new_id()
         scope.setdefault("state", {})["request_id"] = request_id
+        bind_contextvars(request_id=request_id)
 
         async def with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -116,7 +123,7 @@ class AllowedHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not check_host(only(Headers(scope=scope).getlist("host")), self._hosts):
-            text = "This is not an address of this service. If someone might not be safe, call 999 or 111."
+            text = f"This is not an address of this service. {HELP_LINE}"
             await PlainTextResponse(text, status_code=400)(scope, receive, send)
             return
         await self.app(scope, receive, send)

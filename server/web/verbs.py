@@ -16,7 +16,17 @@ from server.auth.requester import Requester
 from server.errors import BadRequest, TooLong
 from server.protocol.frames import MAX_BODY_CHARS, AnyCommand, AnyReply
 
-__all__ = ["Services", "accounts", "follow", "history", "list_rooms", "read_command", "run", "submit"]
+__all__ = [
+    "Services",
+    "accounts",
+    "check_reading",
+    "follow",
+    "history",
+    "list_rooms",
+    "read_command",
+    "run",
+    "submit",
+]
 
 _DECODER: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
 
@@ -31,6 +41,15 @@ def read_command(body: bytes) -> AnyCommand:
         return _DECODER.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise BadRequest("That is not a command of version 1.") from error
+
+
+def check_reading(services: Services, requester: Requester) -> None:
+    """Count one page of rooms or messages. The pages of people on duty and of help are never limited.
+
+    Raises:
+        TooFast: too many in a short time.
+    """
+    services.pace.check_reading(requester)
 
 
 async def submit(services: Services, requester: Requester, command: AnyCommand, request_id: str) -> AnyReply:

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from server.auth.credentials import form_token
 from server.auth.origins import client_address
 from server.auth.requester import Requester
-from server.errors import ServiceError
+from server.errors import ServiceError, TooFast
 from server.ids import new_id
 from server.web.assets import Assets
 from server.web.security import clear_session_cookie
@@ -121,12 +121,13 @@ class Visit:
     def refusal(self, error: ServiceError, *, json: bool) -> Response:
         """The answer to a request that was not carried out: always with a way to help."""
         status = error.status
+        text = self.texts("error.too_many") if isinstance(error, TooFast) else error.text
         response: Response
         if json:
             response = JSONResponse(
                 {
                     "code": error.error_code,
-                    "message": error.text,
+                    "message": text,
                     "field": error.field,
                     "retry": error.retry,
                     "request_id": self.request_id,
@@ -140,7 +141,7 @@ class Visit:
                 "refusal.jinja",
                 status,
                 heading=heading,
-                text=error.text,
+                text=text,
                 kept=self.fields.get("body", ""),
                 sign_in=status == HTTPStatus.UNAUTHORIZED,
                 again=again,

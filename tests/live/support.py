@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from server.actions.pace import Pace
 from server.auth.requester import Requester, Role
 from server.errors import NotFound, NotSignedIn, Refused
 from server.feeds import Audience, FeedEvent, Following
@@ -94,6 +95,7 @@ class Service:
 
     def __init__(self) -> None:
         self.log = Log()
+        self.pace = Pace()
         self.hub: Hub | None = None
         self.hooks: dict[str, Callable[..., Awaitable[None]]] = {}
         self.calls: list[tuple[str, Any]] = []
@@ -131,6 +133,7 @@ class Service:
         return Welcome(re="", server="test", minor=0, you=you, features=hello.features, now=0, limits=Limits())
 
     async def run(self, requester: Requester, command: AnyCommand, request_id: str) -> AnyReply:
+        self.pace.check(requester, command)
         await self._hook("run", requester, command, request_id)
         if isinstance(command, Send):
             if (requester.account, command.feed) in self.banned:
@@ -173,8 +176,11 @@ class Service:
         await self._hook("sessions_alive", list(session_ids))
         return set(session_ids) - self.dead_sessions
 
-    async def screen_only(self, requester: Requester, command: AnyCommand) -> None:
-        await self._hook("screen_only", requester, command)
+    def check_pace(self, requester: Requester, command: AnyCommand) -> None:
+        self.pace.check(requester, command)
+
+    async def hear_refused(self, requester: Requester, command: AnyCommand, request_id: str) -> None:
+        await self._hook("hear_refused", requester, command)
 
 
 class Clock:
@@ -201,6 +207,7 @@ class Stage:
         self.clock = Clock()
         self.hub = Hub(self.service, clock=self.clock, wall=self.clock, timings=timings, limits=limits)
         self.service.hub = self.hub
+        self.service.pace = Pace(self.clock)
         self.log = self.service.log
         self.state = ServerState()
         self.port = 0

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 from websockets.exceptions import ConnectionClosed
 
@@ -25,7 +26,6 @@ from server.protocol.frames import (
     History,
     Join,
     Joined,
-    OpenCase,
     Send,
     Welcome,
 )
@@ -172,6 +172,24 @@ async def test_a_failure_is_logged_by_ids_and_never_by_text(stage: Stage) -> Non
     assert "n1" not in repr(logs)
 
 
+async def test_what_is_logged_while_a_command_is_carried_out_bears_its_request_id(stage: Stage) -> None:
+    """Whoever quotes the id of an answer leads to every line of it; the next command's lines bear another."""
+
+    async def log_and_refuse(*_: Any) -> None:
+        structlog.get_logger().warning("something")
+        raise Conflict("Read it again.")
+
+    stage.service.hooks["run"] = log_and_refuse
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+        async with stage.client() as ann:
+            errors = []
+            for n in range(2):
+                await ann.say(send(n))
+                errors.append(await ann.hear_as(Error))
+    assert [line["request_id"] for line in logs] == [error.request_id for error in errors]
+    assert errors[0].request_id != errors[1].request_id
+
+
 # --- hello ---
 
 
@@ -214,36 +232,27 @@ async def test_hello_resumes_several_feeds(stage: Stage) -> None:
 # --- limits ---
 
 
-async def test_sending_too_fast_is_refused_and_still_screened(stage: Stage) -> None:
-    """Over the limit the answer says when to come back, and the text is seen for risk all the same."""
-    async with stage.client() as ann:
-        for n in range(21):
-            await ann.say(send(n))
-        answers = [await ann.hear_any() for _ in range(21)]
-        assert [type(a) for a in answers] == [Ack] * 20 + [Error]
-        assert (answers[20].code, answers[20].retry) == ("too_many", "later")
-        assert 0 < answers[20].retry_after_ms <= 501
-        ((_, screened),) = stage.service.called("screen_only")
-        assert screened == send(20)
-        stage.clock.now += 0.501
-        await ann.say(send(21))
-        assert (await ann.hear_as(Ack)).re == "send-0021"
+async def test_joining_too_often_is_refused_on_all_sockets_of_the_account(stage: Stage) -> None:
+    """A join is counted for the account, a beat for the socket; the answer says when to come back."""
+    async with stage.client("ann") as one, stage.client("ann") as two, stage.client("ben") as ben:
+        for _ in range(100):
+            await one.join()
+        await two.say(Join(client_id="join-0001", feed=ROOM))
+        error = await two.hear_as(Error)
+        assert (error.code, error.retry, error.retry_after_ms) == ("too_many", "later", 101)
+        await ben.join()
+        stage.clock.now += 0.101
+        await two.join()
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        Help(client_id="help-0001"),
-        Act(client_id="act-00001", case="C1", version=1, act="claim"),
-        OpenCase(client_id="open-0001", case="C1"),
-    ],
-)
-async def test_help_and_work_on_cases_are_never_limited(stage: Stage, command: Help | Act | OpenCase) -> None:
-    """However often, each is carried out."""
-    async with stage.client() as ann:
-        for _ in range(300):
-            await ann.say(command)
-        assert {type(await ann.hear_any()) for _ in range(300)} == {Done}
+async def test_beating_too_often_is_refused_on_that_socket_alone(stage: Stage) -> None:
+    """Each socket beats by itself: what one does too often is not held against another of the same account."""
+    async with stage.client("ann") as one, stage.client("ann") as two:
+        for _ in range(31):
+            await one.say(Beat())
+        assert [type(await one.hear_any()) for _ in range(31)] == [BeatReply] * 30 + [Error]
+        await two.say(Beat())
+        assert isinstance(await two.hear(), BeatReply)
 
 
 # --- liveness ---
@@ -320,8 +329,8 @@ async def test_a_session_that_ended_elsewhere_is_found_by_the_look(stage: Stage)
         assert isinstance(await ben.hear(), BeatReply)
 
 
-async def test_commands_waiting_when_the_session_ends_are_not_carried_out(stage: Stage) -> None:
-    """Only the one that was begun is finished."""
+async def test_commands_waiting_when_the_session_ends_are_heard_and_not_carried_out(stage: Stage) -> None:
+    """Only the one that was begun is finished; the others are looked at for a risk."""
     gate = Gate(stage)
     async with Raw.open(stage) as raw:
         raw.say(send(1))
@@ -335,6 +344,8 @@ async def test_commands_waiting_when_the_session_ends_are_not_carried_out(stage:
     gate.opened.set()
     await stage.until(lambda: not connection.is_busy)
     assert [args[1].client_id for args in stage.service.called("run")] == ["send-0001"]
+    await stage.until(lambda: bool(stage.service.called("hear_refused")))
+    assert [args[1] for args in stage.service.called("hear_refused")] == [send(2)]
 
 
 async def test_both_encodings_carry_the_same_conversation(stage: Stage) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.live.limits import MEMBER, STAFF, Allowance, Bucket, Rate
+from server.actions.pace import MEMBER, STAFF, Bucket, Pace, Rate
+from server.auth.requester import Requester, Role
+from server.errors import TooFast
 from server.live.shape import shape_reply
 from server.live.wheel import Wheel
-from server.protocol.frames import Attention, HandlingItem, Help, Joined, MessageItem, Person, Placed, Shown
+from server.protocol.frames import Attention, HandlingItem, Help, Joined, MessageItem, Person, Placed, Send, Shown
+
+SAID = Send(client_id="send-0001", feed="room:R1", body="hello")
 
 
 @given(st.lists(st.floats(0, 3), max_size=60))
@@ -26,13 +31,35 @@ def test_a_bucket_never_gives_more_than_its_rate(steps: list[float]) -> None:
 
 def test_families_are_limited_apart_and_staff_have_more() -> None:
     """Using up one family leaves the others; help has no family."""
-    allowance = Allowance(staff=False)
+    pace, robin = Pace(lambda: 0.0), Requester("A1", "Robin", Role.MEMBER, "S1")
     for _ in range(MEMBER["say"].burst):
-        assert allowance.wait("say", 0) == 0
-    assert allowance.wait("say", 0) > 0
-    assert allowance.wait("read", 0) == 0
-    assert allowance.wait_for(Help(client_id="help-0001"), 0) == 0
+        pace.check(robin, SAID)
+    with pytest.raises(TooFast):
+        pace.check(robin, SAID)
+    pace.check_reading(robin)
+    for _ in range(1_000):
+        pace.check(robin, Help(client_id="help-0001"))
     assert all(STAFF[name].burst >= rate.burst for name, rate in MEMBER.items())
+
+
+def test_the_pace_of_a_flood_of_accounts_takes_bounded_memory() -> None:
+    """The longest unused bucket is forgotten first; who goes on talking is remembered."""
+    pace, robin = Pace(lambda: 0.0, remembered=10), Requester("A1", "Robin", Role.MEMBER, "S1")
+    for n in range(MEMBER["say"].burst):
+        pace.check(robin, SAID)
+        for k in range(9):
+            pace.check(Requester(f"B{n}-{k}", "Wren", Role.MEMBER, "S2"), SAID)
+    assert len(pace) == 10
+    with pytest.raises(TooFast):
+        pace.check(robin, SAID)
+
+
+def test_who_becomes_staff_has_the_pace_of_staff() -> None:
+    """A member's empty bucket holds nobody back who came to be on duty."""
+    pace = Pace(lambda: 0.0)
+    for _ in range(MEMBER["say"].burst):
+        pace.check(Requester("A1", "Robin", Role.MEMBER, "S1"), SAID)
+    pace.check(Requester("A1", "Robin", Role.MODERATOR, "S2"), SAID)
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 30)), max_size=40))

@@ -142,7 +142,7 @@ async def test_the_words_before_an_edit_stay_with_the_case(scene: Scene) -> None
     told = "I have been thinking about suicide a lot lately"
     ack = await scene.say(scene.robin, told)
     command = Edit(client_id=client_id(), feed=scene.feed, message=ack.message, body=CLEAN)
-    await edit_message(scene.services, scene.robin, command, new_id())
+    await edit_message(scene.services, scene.robin, command)
     (case,) = await scene.queue()
     assert told in (await scene.look(scene.sam, case.id)).report
 
@@ -154,7 +154,7 @@ async def test_a_text_that_nobody_read_is_not_released(scene: Scene) -> None:
     await scene.act(scene.sam, case, "claim")
     seen = (await scene.look(scene.sam, case.id)).case.version
     command = Edit(client_id=client_id(), feed=scene.feed, message=ack.message, body=CLEAN)
-    await edit_message(scene.services, scene.robin, command, new_id())
+    await edit_message(scene.services, scene.robin, command)
     release = Act(client_id=client_id(), case=case.id, version=seen, act="release_message", message=ack.message)
     with pytest.raises(Conflict):
         await act_on_case(scene.services, scene.sam, release, new_id())

@@ -428,7 +428,7 @@ async def test_every_flag_has_its_case_and_timer_whatever_raises_it(scene: Scene
     await report_message(scene.services, scene.wren, command, new_id())
     ack = await scene.say(scene.wren, CLEAN)
     edit = Edit(client_id=client_id(), feed=scene.feed, message=ack.message, body=URGENT)
-    await edit_message(scene.services, scene.wren, edit, new_id())
+    await edit_message(scene.services, scene.wren, edit)
     await ask_for_help(scene.services, scene.robin, Help(client_id=client_id()), new_id())
     queue: list[CaseItem] = await scene.queue()
     assert sorted((c.subject.name, c.origin) for c in queue) == [

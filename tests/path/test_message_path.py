@@ -144,7 +144,7 @@ async def test_an_edit_goes_through_the_filter(scene: Scene) -> None:
     """A clean message that is edited into an urgent one is held, opens a case and is withheld from members."""
     ack = await scene.say(scene.robin, CLEAN)
     command = Edit(client_id=client_id(), feed=scene.feed, message=ack.message, body=URGENT)
-    edited = await edit_message(scene.services, scene.robin, command, new_id())
+    edited = await edit_message(scene.services, scene.robin, command)
     assert (edited.state, edited.care, edited.seq) == ("held", "urgent", 2)
     assert len(await scene.queue()) == 1
     for told in (await events_after(scene.services, {scene.feed: 0}))[scene.feed]:
@@ -155,14 +155,14 @@ async def test_an_edit_never_publishes_what_is_held(scene: Scene) -> None:
     """Editing a held message into a clean one leaves it held: somebody has to look first."""
     ack = await scene.say(scene.robin, URGENT)
     command = Edit(client_id=client_id(), feed=scene.feed, message=ack.message, body=CLEAN)
-    assert (await edit_message(scene.services, scene.robin, command, new_id())).state == "held"
+    assert (await edit_message(scene.services, scene.robin, command)).state == "held"
 
 
 async def test_an_edited_away_body_is_never_replayed(scene: Scene) -> None:
     """After an edit every replayed event renders the new text."""
     ack = await scene.say(scene.robin, CLEAN)
     command = Edit(client_id=client_id(), feed=scene.feed, message=ack.message, body="It was rye bread")
-    await edit_message(scene.services, scene.robin, command, new_id())
+    await edit_message(scene.services, scene.robin, command)
     bodies = [
         view_of(e.item_for(Audience.MEMBER, scene.wren.account))
         for e in (await events_after(scene.services, {scene.feed: 0}))[scene.feed]
@@ -178,7 +178,6 @@ async def test_nobody_edits_or_removes_what_another_wrote(scene: Scene) -> None:
             scene.services,
             scene.wren,
             Edit(client_id=client_id(), feed=scene.feed, message=ack.message, body="mine now"),
-            new_id(),
         )
     with pytest.raises(NotFound):
         await remove_message(

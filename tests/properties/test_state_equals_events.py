@@ -133,7 +133,7 @@ class Play:
                 await report_message(services, other, Report(**name, reason="worried"), new_id())
             else:
                 body = f"{CLEAN}, as I said" if doing == "edit" else URGENT
-                await edit_message(services, author, Edit(**name, body=body), new_id())
+                await edit_message(services, author, Edit(**name, body=body))
 
     async def _act(self, act: str, pick: int) -> None:
         queue = await self.scene.queue()

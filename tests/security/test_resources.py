@@ -19,7 +19,18 @@ from server.protocol.frames import Beat, BeatReply, Error
 from tests import harness
 from tests.harness import Edge, registered, staff_signed_in
 from tests.live.support import masked
-from tests.security.support import answer_to, as_program, ask, hear_until, host, port, raw_socket, request, upgrade
+from tests.security.support import (
+    CRISIS,
+    answer_to,
+    as_program,
+    ask,
+    hear_until,
+    host,
+    port,
+    raw_socket,
+    request,
+    upgrade,
+)
 
 SHORT = EdgeLimits(head_s=0.3, body_s=0.3)
 
@@ -188,6 +199,28 @@ async def test_endless_headers_are_cut(edge: Edge) -> None:
     finally:
         writer.transport.abort()
     assert got == b"" or b"431" in got
+
+
+@pytest.mark.parametrize(
+    ("status", "data"),
+    [
+        (400, b"this is no request\r\n\r\n"),
+        (400, b"GET / HTTP/1.1\r\nContent-Length: some\r\n\r\n"),
+        (400, b"POST /sign-in HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnot a size\r\n"),
+        (408, b"GET / HTTP/1.1\r\nHost: x"),
+        (431, b"GET / HTTP/1.1\r\nX-Long: " + b"a" * 33 * 1024),
+    ],
+    ids=["no request", "no length", "no chunk", "late", "long"],
+)
+async def test_what_is_no_request_is_told_where_help_is(database_url: str, status: int, data: bytes) -> None:
+    """No page is drawn for what can not be read, but the answer names the lines to call, as plain text."""
+    async with harness.serving(database_url, SHORT) as edge:
+        answer = await answer_to(edge, data)
+    assert answer.status == status
+    assert answer.headers["content-type"] == "text/plain"
+    assert answer.headers["connection"] == "close"
+    assert "Need help now?" in answer.body
+    assert all(number in answer.body for number in CRISIS)
 
 
 async def _what_is_left(reader: asyncio.StreamReader) -> bytes:

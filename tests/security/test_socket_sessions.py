@@ -25,6 +25,7 @@ from server.actions.accounts import (
 )
 from server.actions.post_message import post_message
 from server.actions.rooms import make_room, remove_from_room
+from server.actions.services import Revocations
 from server.auth.requester import Requester
 from server.ids import new_id
 from server.protocol.codec import Codec
@@ -37,6 +38,7 @@ from server.protocol.frames import (
     Edit,
     Error,
     Event,
+    Help,
     History,
     Join,
     Joined,
@@ -46,6 +48,7 @@ from server.protocol.frames import (
     Report,
     Send,
 )
+from server.store import feeds
 from server.store.schema import review_case
 from tests.harness import PASSWORD, Edge, fast_forward, member, origin, registered, staff_signed_in
 from tests.live.support import masked
@@ -89,6 +92,47 @@ async def test_a_frame_after_the_end_of_its_session_is_not_carried_out(edge: Edg
     wren = await a_writer(edge, feed)
     ack = await post_message(edge.services, wren, Send(client_id="send-00002", feed=feed, body=CLEAN), new_id())
     assert ack.seq == 1
+
+
+@pytest.mark.parametrize("end", ["idle", "role", "disabled"])
+async def test_a_risk_in_what_is_said_after_the_end_calls_somebody(edge: Edge, end: str) -> None:
+    """The frame is refused and posts nothing, but somebody in danger is not lost with it: a case is opened."""
+    feed, robin = await a_room(edge), await registered(edge.services, "Robin")
+    await belong(edge.services, feed, robin.requester)
+    edge.services.revoked = Revocations()  # as if another process had ended it: this one finds out from the row
+    async with raw_socket(edge, robin) as raw:
+        await ask(raw, Join(client_id="join-00001", feed=feed), Joined)
+        if end == "role":
+            await set_role(edge.services, None, robin.requester.account, Role.MODERATOR)
+        elif end == "disabled":
+            await disable_account(edge.services, None, robin.requester.account)
+        idle = edge.services.settings.session_idle
+        await fast_forward(edge.services, idle if end == "idle" else timedelta(minutes=1))
+        for n, body in enumerate((CLEAN, URGENT)):
+            raw.say(Send(client_id=f"send-0000{n}", feed=feed, body=body))
+        refused = await hear_until(raw, Error)
+        assert (refused.code, refused.re) == ("expired", "send-00000")
+        assert await raw.close_code() == 4401
+    async with asyncio.timeout(10):
+        while not (found := await origins(edge)):  # noqa: ASYNC110 - it is heard in a task of its own
+            await asyncio.sleep(0)
+    assert found == ["help"]
+    assert await edge.services.store.read(lambda conn: feeds.heads(conn, [feed])[feed].seq) == 0
+
+
+async def test_a_call_for_help_after_the_end_is_a_call_for_help(edge: Edge) -> None:
+    """It opens its case before the refusal is answered."""
+    robin = await registered(edge.services, "Robin")
+    async with raw_socket(edge, robin) as raw:
+        await fast_forward(edge.services, edge.services.settings.session_idle)
+        refused = await ask(raw, Help(client_id="help-00001"), Error)
+        assert (refused.code, await origins(edge)) == ("expired", ["help"])
+        assert await raw.close_code() == 4401
+
+
+async def origins(edge: Edge) -> list[str]:
+    """What opened each case."""
+    return await edge.services.store.read(lambda conn: list(conn.execute(select(review_case.c.origin)).scalars()))
 
 
 async def test_a_silent_socket_is_closed_after_the_end_of_its_session(edge: Edge) -> None:
