@@ -138,14 +138,14 @@ def _carry_out(
         return earlier
     row = _visible(tx.conn, requester, command.case, lock=True)
     mine = row.claimed_by == requester.account
-    if row.version != command.version and not _stands(row, act, mine):
+    duty = cases.obligation_of(tx.conn, row.id, lock=True)
+    if row.version != command.version and not _stands(row, duty, act, mine):
         raise Conflict(CHANGED, code="case_changed", retry="never")
     state = after(CaseState(row.state), act)
     if act is Act.REPLY and state is None:
         state = CaseState(row.state)  # it was said already, to somebody whose case another has closed meanwhile
     elif state is None or (act is not Act.REPLY and act not in acts_on(row, requester, mine)):
         raise Refused("This can not be done with the case as it is now.", code="act_refused", field="act")
-    duty = cases.obligation_of(tx.conn, row.id, lock=True)
     if duty is not None and set(cases.calls_of(tx.conn, duty.id, PAGE_CHANNEL)) - set(calls):
         return None
     changes: dict[str, Any] = {"state": state}
@@ -173,13 +173,16 @@ def _carry_out(
     return done
 
 
-def _stands(row: Row[Any], act: Act, mine: bool) -> bool:
+def _stands(row: Row[Any], duty: Row[Any] | None, act: Act, mine: bool) -> bool:
     """Whether an act holds though the case has changed since it was looked at.
 
     Nobody is kept from taking a case because its ladder moved or its subject wrote again; only that somebody else has
-    taken it is news. A reply is recorded because it was said (`_reply` has compared the version before).
+    taken it is news. While a call rings nobody has taken it, so whoever is called may answer, whatever they last saw.
+    A reply is recorded because it was said (`_reply` has compared the version before).
     """
     if act is Act.REPLY:
+        return True
+    if act is Act.ACKNOWLEDGE and duty is not None and duty.state == cases.RUNNING:
         return True
     return act in (Act.CLAIM, Act.ACKNOWLEDGE, Act.ESCALATE) and (mine or row.claimed_by is None)
 

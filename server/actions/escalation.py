@@ -184,6 +184,8 @@ async def _advance(services: Services, obligation_id: str, version: int, feeds: 
                         cycle=version,
                         audience=step.audience,
                         recipient=recipient,
+                        level=row.level,
+                        case_version=case.version,
                         channel=channel,
                         due_at=max(row.due_at, opened_at),
                     )

@@ -130,17 +130,14 @@ def obligation_of(conn: Connection, case: str, *, lock: bool = False) -> Row[Any
 
 
 def notice_by_id(conn: Connection, notice_id: str) -> Row[Any] | None:
-    """A notice with the level, state, owner and case version of what it is about, or None."""
+    """A notice with the state and owner of the obligation that it is about, or None."""
     query = (
         select(
             notice,
-            obligation.c.level,
             obligation.c.state.label("obligation_state"),
             obligation.c.acknowledged_by,
-            review_case.c.version.label("case_version"),
         )
         .join(obligation, obligation.c.id == notice.c.obligation)
-        .join(review_case, review_case.c.id == notice.c.case)
         .where(notice.c.id == notice_id)
     )
     return conn.execute(query).one_or_none()
@@ -287,7 +284,7 @@ def pending_notices(
     Those by the channel `first` come before all others, then the oldest.
     """
     query = (
-        select(notice, obligation.c.level, obligation.c.state.label("obligation_state"))
+        select(notice, obligation.c.state.label("obligation_state"))
         .join(obligation, obligation.c.id == notice.c.obligation)
         .where(notice.c.state == "pending", notice.c.retry_at <= now, notice.c.id.not_in(list(under_way)))
         .order_by(case((notice.c.channel == first, 0), else_=1), notice.c.due_at)

@@ -363,6 +363,8 @@ notice = Table(
     _needed("cycle", Integer()),
     _needed("audience", CODE),
     Column("recipient", ID, nullable=False, index=True),
+    _needed("level", Integer()),
+    _needed("case_version", Integer()),
     _needed("channel", CODE),
     _needed("state", CODE),
     _needed("attempts", Integer()),
@@ -371,7 +373,7 @@ notice = Table(
     _optional("attempted_at", Instant()),
     UniqueConstraint("obligation", "cycle", "rung", "recipient", "channel"),
     Index("ix_notice_pending", "state", "retry_at"),
-    comment="One person called by one channel. retention: governance",
+    comment="One person called by one channel, at the level and version of then. retention: governance",
 )
 
 audit = Table(

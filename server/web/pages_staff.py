@@ -44,7 +44,7 @@ async def on_call(visit: Visit) -> Response:
         "oncall.jinja",
         here="staff",
         feeds=["inbox"],
-        pages=rows.calls(inbox, visit.texts, f"f-{visit.request_id}"),
+        pages=rows.calls(inbox, f"f-{visit.request_id}"),
         client_texts=visit.texts.sections(*STAFF_TEXTS),
     )
 

@@ -254,34 +254,28 @@ class Call:
     version: int
     level: int
     rung: str
-    state: str
     late: bool
-    taken: str
     clock: str
     iso: str
     client_id: str
 
 
-def calls(items: Iterable[Placed], texts: Texts, client_id: str) -> tuple[Call, ...]:
-    """Calls to this person: ringing first, newest first."""
+def calls(items: Iterable[Placed], client_id: str) -> tuple[Call, ...]:
+    """Calls that ring for this person, newest first."""
     pages = {p.item.id: p.item for p in items if isinstance(p.item, PageItem)}
-    ordered = sorted(pages.values(), key=lambda p: (p.state != "ringing", -p.at))
-    return tuple(_call(page, texts, f"{client_id}-{n}") for n, page in enumerate(ordered))
+    ordered = sorted(pages.values(), key=lambda p: (-p.at, p.id))
+    return tuple(_call(page, f"{client_id}-{n}") for n, page in enumerate(ordered))
 
 
-def _call(page: PageItem, texts: Texts, client_id: str) -> Call:
+def _call(page: PageItem, client_id: str) -> Call:
     at = moment(page.at)
-    ringing = page.state == "ringing"
-    taken = texts("oncall.taken", name=page.owner.name) if page.owner else texts(f"state.{page.state}")
     return Call(
         id=page.id,
         case=page.case,
         version=page.case_version,
         level=page.level,
         rung=page.rung,
-        state="ringing" if ringing else "quiet",
         late=page.late,
-        taken="" if ringing else taken,
         clock=at.clock,
         iso=at.iso,
         client_id=client_id,

@@ -9,15 +9,16 @@ from sqlalchemy import func, select
 
 from moderation.types import Role, RoomKind
 from server.actions.cases import act_on_case
+from server.actions.escalation import climb
 from server.actions.messages import edit_message
 from server.actions.reports import report_message
 from server.actions.services import Services
 from server.errors import Conflict, Refused
 from server.ids import new_id
-from server.protocol.frames import Act, Edit, HandlingItem, Held, MessageItem, Report
+from server.protocol.frames import Act, Edit, HandlingItem, Held, MessageItem, PageItem, Person, Report
 from server.store.schema import message
 from tests.harness import fast_forward, staff
-from tests.path.scene import CLEAN, URGENT, Scene, client_id, make_scene
+from tests.path.scene import CLEAN, URGENT, Scene, client_id, make_scene, on_shift
 
 
 @pytest.fixture
@@ -123,6 +124,22 @@ async def test_taking_a_case_is_not_refused_because_it_grew(scene: Scene) -> Non
     late = Act(client_id=client_id(), case=case.id, version=case.version, act="acknowledge")
     with pytest.raises(Conflict):
         await act_on_case(scene.services, alex, late, new_id())
+
+
+async def test_whoever_is_rung_may_answer_whatever_they_last_saw(scene: Scene) -> None:
+    """A case that somebody has, and called the next person for, is answered from that person's page though it grew."""
+    osei = await staff(scene.services, "Osei", Role.CLINICIAN)
+    await on_shift(scene.services, osei)
+    await scene.say(scene.robin, URGENT)
+    (case,) = await scene.queue()
+    await scene.act(scene.sam, case, "claim")
+    await scene.act(scene.sam, case, "escalate")
+    await climb(scene.services)
+    (page,) = [item for item in await scene.items(osei, "inbox") if isinstance(item, PageItem)]
+    await scene.say(scene.robin, URGENT + " still")
+    answer = Act(client_id=client_id(), case=page.case, version=page.case_version, act="acknowledge")
+    await act_on_case(scene.services, osei, answer, new_id())
+    assert (await scene.look(scene.sam, case.id)).case.owner == Person(osei.account, "Osei", "clinician")
 
 
 async def test_nothing_stays_held_behind_a_closed_case(scene: Scene) -> None:

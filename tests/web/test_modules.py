@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import msgspec
 import pytest
 from playwright.async_api import Page
 
 from server.protocol.codes import CLOSES, close_advice
+from tests.properties.test_state_equals_events import RUNG, WHOLE, Step, played, shown_to
 from tests.web.corpus import CORPUS
 
 LOAD = """
@@ -55,6 +58,44 @@ async def test_an_event_applied_twice_changes_nothing(page_of_nothing: Page) -> 
         """,
     )
     assert same == [True, 6, 3]
+
+
+@pytest.mark.parametrize("program", [WHOLE, RUNG, RUNG[:-1]], ids=["whole", "closed", "opened again"])
+async def test_the_browser_holds_what_a_fresh_snapshot_has(page_of_nothing: Page, program: list[Step]) -> None:
+    """Of the service's own events, for author, member, moderator and clinician: first snapshot + events == last one."""
+    async with played(program) as course:
+        await course.all_told()
+        given = [
+            {
+                "me": reader.who.account,
+                "feed": "inbox" if reader.feed.startswith("inbox:") else reader.feed,
+                "first": msgspec.to_builtins(reader.snapshots[0]),
+                "last": msgspec.to_builtins(reader.snapshots[-1]),
+                "events": [
+                    msgspec.to_builtins(shown_to(event, reader.audience, reader.who))
+                    for event in course.scene.heard
+                    if event.feed == reader.feed and event.seq > reader.snapshots[0].seq
+                ],
+            }
+            for reader in course.readers
+        ]
+    seen = await run(
+        page_of_nothing,
+        """
+        const held = (s) => s.views ? s.views : [store.queue(s), s.handling, s.rooms, store.calls(s)];
+        return given.map(({ me, feed, first, last, events }) => {
+          const isRoom = feed.startsWith('room:'), empty = isRoom ? store.emptyRoom(feed) : store.emptyItems();
+          const join = (joined) => isRoom ? store.applyJoined(empty, joined) : store.itemsJoined(empty, { ...joined, feed });
+          const end = events.reduce((s, e) => isRoom ? store.applyEvent(s, e, me) : store.itemsEvent(s, { ...e, feed }), join(first));
+          return [feed, events.length, JSON.stringify(held(end)), JSON.stringify(held(join(last)))];
+        });
+        """,
+        given,
+    )
+    assert len(seen) == 10
+    assert {feed for feed, events, _, _ in seen if events} >= {"inbox", "staff:moderation"}
+    for feed, _, live, fresh in seen:
+        assert json.loads(live) == json.loads(fresh), feed
 
 
 async def test_snapshot_and_events_equal_a_fresh_snapshot(page_of_nothing: Page) -> None:

@@ -29,6 +29,8 @@ let items = store.emptyItems();
 let audio = null;
 /** @type {Map<string, string>} what became of a press, by page */
 const results = new Map();
+/** @type {Map<string, PageItem>} calls that rang here and do no more: who took them is shown until the page is left */
+const ended = new Map();
 
 const wire = new Wire({
   ticket: () => fetchTicket(document.body.dataset.csrf ?? ""),
@@ -40,33 +42,32 @@ const wire = new Wire({
     draw();
   },
   onEvent: (event) => {
-    const before = ringing().length;
+    const before = items.pages;
     items = store.itemsEvent(items, event);
+    const { item } = event;
+    if (item.kind === "page" && item.id in before && !(item.id in items.pages)) ended.set(item.id, item);
     draw();
-    if (ringing().length > before) {
+    if (Object.keys(items.pages).some((id) => !(id in before))) {
       announcer.alert(t("oncall.ringing"));
       ring();
     }
   },
 });
 
-function ringing() {
-  return store.calls(items).filter((p) => (p.state ?? "ringing") === "ringing");
-}
-
 function draw() {
   const calls = store.calls(items);
-  patch(part("pages"), calls, {
+  const over = [...ended.values()].filter((p) => !(p.id in items.pages)).reverse();
+  patch(part("pages"), [...calls, ...over], {
     key: (p) => p.id,
     stamp: (p) => JSON.stringify([p, about(p), results.get(p.id)]),
     fill: fillCall,
   });
   tick();
   const state = part("oncall-state");
-  const loud = ringing().length > 0;
+  const loud = calls.length > 0;
   state.textContent = t(loud ? "oncall.ringing" : "oncall.quiet");
   state.dataset.ringing = loud ? "yes" : "no";
-  document.title = loud ? `(${ringing().length}) On call` : "On call";
+  document.title = loud ? `(${calls.length}) On call` : "On call";
 }
 
 /**
@@ -154,7 +155,7 @@ sound.addEventListener("change", () => {
   ring();
 });
 setInterval(() => {
-  if (ringing().length) ring();
+  if (store.calls(items).length) ring();
 }, RING_MS);
 setInterval(tick, 1_000);
 for (const feed of [...feeds, queue]) if (feed) wire.join(feed);

@@ -382,6 +382,8 @@ def upgrade() -> None:
         sa.Column("cycle", sa.Integer(), nullable=False),
         sa.Column("audience", sa.String(length=40), nullable=False),
         sa.Column("recipient", sa.String(length=26), nullable=False),
+        sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column("case_version", sa.Integer(), nullable=False),
         sa.Column("channel", sa.String(length=40), nullable=False),
         sa.Column("state", sa.String(length=40), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
@@ -403,7 +405,7 @@ def upgrade() -> None:
             "channel",
             name=op.f("uq_notice_obligation_cycle_rung_recipient_channel"),
         ),
-        comment="One person called by one channel. retention: governance",
+        comment="One person called by one channel, at the level and version of then. retention: governance",
     )
     with op.batch_alter_table("notice", schema=None) as batch_op:
         batch_op.create_index("ix_notice_pending", ["state", "retry_at"], unique=False)
