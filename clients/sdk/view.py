@@ -42,7 +42,7 @@ def key_of(item: AnyItem) -> Key:
 
 
 def is_over(item: AnyItem) -> bool:
-    """Whether the item takes out what it names: a case closed, to staff or to its author, or a call that rings no more."""
+    """Whether the item takes out what it names: a case closed, for staff or author, or a call that rings no more."""
     if isinstance(item, HandlingItem):
         return bool(item.states) and item.states[-1].state == "closed"
     if isinstance(item, PageItem):

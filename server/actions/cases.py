@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, select
 from moderation.cases import Act, CaseState, Outcome, after
 from moderation.ladders import Side
 from moderation.types import Level, Role
-from server.actions.case_page import acts_on, case_page, may_see
+from server.actions.case_page import acts_on, case_page, may_see, note_place
 from server.actions.escalation import tell_page
 from server.actions.messages import tell_message
 from server.actions.post_message import post_message
@@ -264,9 +264,10 @@ def _closing(tx: Tx, services: Services, requester: Requester, row: Row[Any], co
     if held:
         raise Refused("A message of this case is still held. Release or remove it first.", code="still_held")
     changes: dict[str, Any] = {"closed_by": requester.account, "closed_at": tx.now, "outcome": command.outcome}
+    changes |= {"note": None, "note_key": None}  # the note of an earlier closing is not this one's
     if command.body:
         key = services.store.keys.create(tx, row.id, realm_of(row.side), Retention.GOVERNANCE)
-        changes |= {"note": key.seal(f"review_case:{row.id}:1:note", command.body), "note_key": key.id}
+        changes |= {"note": key.seal(note_place(row.id), command.body), "note_key": key.id}
     return changes
 
 

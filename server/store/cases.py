@@ -96,6 +96,12 @@ def holds_message(conn: Connection, case: str, message: str) -> bool:
     return conn.execute(here).first() is not None
 
 
+def message_levels(conn: Connection, case: str) -> dict[str, int]:
+    """The level at which each message of a case came into it, by message."""
+    rows = conn.execute(select(case_message.c.message, case_message.c.level).where(case_message.c.case == case))
+    return {row.message: row.level for row in rows}
+
+
 def add_message(tx: Tx, case: str, message: str, level: int) -> bool:
     """Note that a message belongs to a case; False if it did already."""
     if holds_message(tx.conn, case, message):

@@ -78,4 +78,4 @@ def set_standing(tx: Tx, room_id: str, account: str, state: Member) -> None:
         update(membership).where(membership.c.room == room_id, membership.c.account == account).values(state=state)
     )
     if changed.rowcount == 0:
-        tx.conn.execute(insert(membership).values(room=room_id, account=account, state=state, joined_at=tx.now))
+        tx.conn.execute(insert(membership).values(room=room_id, account=account, state=state))

@@ -172,7 +172,6 @@ membership = Table(
     Column("room", ID, ForeignKey("room.id"), primary_key=True),
     Column("account", ID, ForeignKey("account.id"), primary_key=True, index=True),
     _needed("state", CODE),
-    _needed("joined_at", Instant()),
     comment="Who belongs to a room; state active or removed. retention: as the room",
 )
 
@@ -287,8 +286,6 @@ review_case = Table(
     _needed("raised_at", Instant()),
     _optional("claimed_by", ID),
     _optional("claimed_at", Instant()),
-    _optional("first_opened_by", ID),
-    _optional("first_opened_at", Instant()),
     _optional("closed_by", ID),
     _optional("closed_at", Instant()),
     _optional("outcome", CODE),

@@ -10,7 +10,7 @@ from server.ids import room_feed
 from server.protocol.frames import PAGE_SIZE, Ack, Edit, History, Remove, Report, ReportReason, RoomItem, Send
 from server.web import rows, verbs
 from server.web.forms import strict
-from server.web.visit import MEMBER_TEXTS, Visit, see_other
+from server.web.visit import MEMBER_TEXTS, STAFF_TEXTS, Visit, see_other
 
 
 async def rooms_page(visit: Visit) -> Response:
@@ -52,7 +52,7 @@ async def room_page(visit: Visit) -> Response:
         private_rooms=rows.private_rooms(inbox, room_id),
         care=care if care == "notice" or (care == "urgent" and not states) else "",
         reported=visit.request.query_params.get("reported") == "yes",
-        client_texts=texts.sections(*MEMBER_TEXTS),
+        client_texts=texts.sections(*(STAFF_TEXTS if who.is_staff else MEMBER_TEXTS)),
     )
 
 

@@ -66,6 +66,9 @@ async def case_page(visit: Visit) -> Response:
         allowed=page.allowed,
         allowed_message=[act for act in ON_MESSAGE if act in page.allowed],
         report=page.report,
+        earlier=rows.earlier(page.earlier, texts),
+        first=rows.facts([page.first_read] if page.first_read else [], texts),
+        closing=rows.closing(page.closing, texts),
         outcomes=[{"value": "", "text": "Choose"}]
         + [{"value": code, "text": text} for code, text in texts.section("outcome").items()],
     )

@@ -131,8 +131,17 @@ async def test_a_moderator_works_a_case_by_forms(site: Site) -> None:
         close = next(f for f in read(case.text).forms if f.fields.get("act") == "close")
         fields = {**close.fields, "outcome": "supported", "body": "Spoke for a while."}
         done = await sam.post(close.action, data=fields, follow_redirects=True)
+        ended = (await sam.get(link)).text
+        again = next(f for f in read(ended).forms if f.fields.get("act") == "reopen")
+        reopened = (await sam.post(again.action, data=again.fields, follow_redirects=True)).text
     assert done.status_code == HTTPStatus.OK
     assert "Nothing is waiting" in done.text
+    for page, said in ((ended, "Closed by Sam"), (reopened, "Closed before")):
+        panel = read(page).by_class["ek-panel"][0]
+        assert said in panel
+        assert "Spoke with the person and they feel supported" in panel
+        assert "Spoke for a while." in panel
+        assert "First read by Sam" in read(page).text
 
 
 async def test_a_stale_act_says_so_and_keeps_the_words(site: Site) -> None:

@@ -2,7 +2,7 @@
 /** The moderator's console: the queue by level and age, one open case beside it, the keyboard. */
 
 import { Announcer } from "../core/announcer.js";
-import { drawCase } from "../core/case-panel.js";
+import { drawCase, gist } from "../core/case-panel.js";
 import { connectionBanner } from "../core/connection-banner.js";
 import { el, patch } from "../core/keyed.js";
 import { levelTag } from "../core/message-row.js";
@@ -73,7 +73,7 @@ function fillCase(node, c) {
   const link = el("a", { class: "ek-case__link", attrs: { href: `/staff/cases/${encodeURIComponent(c.id)}` } }, [
     levelTag(c.level),
     el("span", { class: "ek-case__name", text: c.subject.name }),
-    el("span", { class: "ek-case__gist", text: c.gist ?? "" }),
+    el("span", { class: "ek-case__gist", text: gist(c) }),
     el("span", { class: "ek-case__meta", text: [c.room_name, kinds].filter(Boolean).join(" · ") }),
     el("span", { class: "ek-case__meta", text: c.owner ? t("console.owner", { name: c.owner.name }) : t("console.nobody") }),
     el("span", { class: "ek-case__meta", attrs: { "data-since": String(c.raised_at), "data-due": c.due_at ? String(c.due_at) : "" } }),
