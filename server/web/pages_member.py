@@ -31,11 +31,11 @@ async def room_page(visit: Visit) -> Response:
     """The newest page of a room, or the one before `?before=`; with the reader's own states beside it."""
     room_id, who, texts = visit.path("room"), visit.who, visit.texts
     feed = room_feed(room_id)
-    joined = (await verbs.follow(visit.services, who, feed, None)).joined
+    joined = (await verbs.follow(visit.services, who, feed, None, visit.request_id)).joined
     items, more = joined.items, joined.more
     before = whole_number(visit, "before")
     if before:
-        page = await verbs.history(visit.services, who, _history(visit, feed, before, PAGE_SIZE))
+        page = await verbs.history(visit.services, who, _history(visit, feed, before, PAGE_SIZE), visit.request_id)
         items, more = page.items, page.more
     drawn = rows.rows(items, who.account, texts)
     inbox = (await verbs.follow(visit.services, who, "inbox", None)).joined.items
@@ -72,7 +72,7 @@ async def message_page(visit: Visit) -> Response:
     """One message, with what this reader may do about it; `?at=` says where in the room it stands."""
     at = whole_number(visit, "at")
     feed = room_feed(visit.path("room"))
-    page = await verbs.history(visit.services, visit.who, _history(visit, feed, at + 1, 1))
+    page = await verbs.history(visit.services, visit.who, _history(visit, feed, at + 1, 1), visit.request_id)
     drawn = [r for r in rows.rows(page.items, visit.who.account, visit.texts) if r.id == visit.path("message")]
     if not drawn:
         raise NotFound(visit.texts("error.not_found"))

@@ -7,10 +7,12 @@ from http import HTTPStatus
 
 import httpx2
 import pytest
+from sqlalchemy import select
 
 from moderation.ladders import LadderPolicy, Side
 from moderation.types import Level
 from server.ids import new_id
+from server.store.schema import audit
 from server.web.texts import Texts
 from tests import harness
 from tests.path.scene import URGENT
@@ -142,6 +144,19 @@ async def test_a_moderator_works_a_case_by_forms(site: Site) -> None:
         assert "Spoke with the person and they feel supported" in panel
         assert "Spoke for a while." in panel
         assert "First read by Sam" in read(page).text
+
+
+async def test_a_room_that_staff_look_at_leaves_an_audit_row(site: Site) -> None:
+    """A moderator's view of a room's page: one row, with the page's own request id; a member's leaves none."""
+    async with site.client("Bluebell") as member, site.client("Sam") as sam:
+        await post(member, f"/rooms/{site.room}", f"/rooms/{site.room}/send", body=URGENT)
+        assert URGENT in (await member.get(f"/rooms/{site.room}")).text
+        page = await sam.get(f"/rooms/{site.room}")
+    assert read(page.text).by_class["ek-row__body"] == [URGENT]
+    rows = await site.services.store.read(lambda c: c.execute(select(audit).where(audit.c.act == "room_read")).all())
+    assert [(row.subject, row.detail, row.request_id) for row in rows] == [
+        (site.room, "join", page.headers["x-request-id"])
+    ]
 
 
 async def test_a_stale_act_says_so_and_keeps_the_words(site: Site) -> None:
