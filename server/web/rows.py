@@ -245,7 +245,7 @@ class CaseLine:
 
 def gist(case: CaseItem, texts: Texts) -> str:
     """What opened the case and how often something was noticed, in neutral words: never a word of theirs."""
-    opened = texts(f"origin.{case.origin}")
+    opened = texts(f"gist.{case.origin}")
     return opened if case.messages < 2 else f"{opened} · {texts('console.noticed', n=case.messages)}"
 
 

@@ -151,7 +151,7 @@ function facts(page, me, now, act) {
  * @param {CaseItem} c
  */
 export function gist(c) {
-  const opened = t(`origin.${c.origin}`);
+  const opened = t(`gist.${c.origin}`);
   const times = c.messages ?? 0;
   return times < 2 ? opened : `${opened} · ${t("console.noticed", { n: times })}`;
 }
