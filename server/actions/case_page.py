@@ -1,7 +1,8 @@
 """What somebody on duty sees of a case: the conversation around it, its history, and what they may do now.
 
 The wall is here: a matter of the care side is for clinicians, one about staff for the clinical lead, and a community
-matter reaches a clinician once one was called. No therapy message is ever on a moderator's page.
+matter reaches a clinician once one was called. A facilitator sees the cases of their own groups. No therapy message is
+ever on a moderator's page.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, Row, select
 
 from moderation.cases import Act, CaseState, allowed_acts
 from moderation.ladders import Side
-from moderation.types import Role
+from moderation.types import Role, RoomKind
 from server.actions.rendering import case_item, message_event, person, placed_messages
 from server.actions.reports import report_place
 from server.auth.requester import Requester
@@ -34,7 +35,7 @@ from server.protocol.frames import (
     Placed,
     Shown,
 )
-from server.rooms import MessageRecord, MessageState, attention
+from server.rooms import Member, MessageRecord, MessageState, attention, is_staff_of
 from server.store import cases, feeds, messages, rooms
 from server.store.keys import Keyring
 from server.store.schema import account, case_message, case_report, message
@@ -50,6 +51,8 @@ def may_see(conn: Connection, requester: Requester, row: Row[Any]) -> bool:
     about = conn.execute(select(account.c.role).where(account.c.id == row.subject)).scalar_one_or_none()
     if about is not None and about != Role.MEMBER:
         return requester.role is Role.CLINICAL_LEAD
+    if requester.role is Role.FACILITATOR:
+        return row.side == Side.GROUP and _is_of(conn, requester, row.feed)
     if row.side == Side.CARE:
         return requester.role in (Role.CLINICIAN, Role.CLINICAL_LEAD)
     if requester.role is Role.CLINICIAN:
@@ -57,10 +60,16 @@ def may_see(conn: Connection, requester: Requester, row: Row[Any]) -> bool:
     return requester.role in (Role.MODERATOR, Role.CLINICAL_LEAD)
 
 
+def _is_of(conn: Connection, requester: Requester, feed: str | None) -> bool:
+    """Whether the requester belongs to that room by name."""
+    return feed is not None and rooms.standing(conn, feed.partition(":")[2], requester.account) is Member.ACTIVE
+
+
 def case_page(conn: Connection, keys: Keyring, requester: Requester, row: Row[Any], re: str) -> CasePage:
-    """The whole page of a case that `may_see` allows."""
+    """The whole page of a case that `may_see` allows: a facilitator's holds nothing from beyond their own rooms."""
     mine = row.claimed_by == requester.account
-    support = rooms.support_room_of(conn, row.subject) if row.side != Side.CARE else None
+    support = rooms.support_room_of(conn, row.subject) if _answers_privately(row, requester) else None
+    own = row.feed if requester.role is Role.FACILITATOR else None
     history = cases.history(conn, row.id)
     first = next((line for line in history if line.act == "looked"), None)
     private: list[tuple[int, str]] = []
@@ -74,8 +83,8 @@ def case_page(conn: Connection, keys: Keyring, requester: Requester, row: Row[An
         allowed=tuple(str(act) for act in acts_on(row, requester, mine)),
         private_feed=None if support is None else room_feed(support.id),
         private=_placed(conn, keys, requester, private),
-        report="\n".join(_reports(conn, keys, row.id)),
-        earlier=_before_edits(conn, keys, row.id),
+        report="\n".join(_reports(conn, keys, row.id, own)),
+        earlier=_before_edits(conn, keys, row.id, own),
         first_read=None if first is None else _fact(first),
         closing=_closing(conn, keys, row),
     )
@@ -84,10 +93,15 @@ def case_page(conn: Connection, keys: Keyring, requester: Requester, row: Row[An
 def acts_on(row: Row[Any], requester: Requester, mine: bool) -> tuple[Act, ...]:
     """What this person may do with the case now.
 
-    A private reply goes to the room that every moderator reads; a matter of the care side is never answered there.
+    A private reply goes to the room that every moderator reads; a matter of the care side is never answered there, and
+    nothing by somebody who does not read it.
     """
     acts = allowed_acts(CaseState(row.state), requester.role, mine)
-    return tuple(act for act in acts if not (act is Act.REPLY and row.side == Side.CARE))
+    return tuple(act for act in acts if act is not Act.REPLY or _answers_privately(row, requester))
+
+
+def _answers_privately(row: Row[Any], requester: Requester) -> bool:
+    return row.side != Side.CARE and is_staff_of(RoomKind.SUPPORT, requester.role)
 
 
 def _places(conn: Connection, row: Row[Any]) -> list[tuple[int, str]]:
@@ -168,8 +182,11 @@ def note_place(case: str) -> str:
     return f"review_case:{case}:1:note"
 
 
-def _before_edits(conn: Connection, keys: Keyring, case: str) -> tuple[Earlier, ...]:
-    """What the case's messages said before their authors edited them, and what was found in it, oldest first."""
+def _before_edits(conn: Connection, keys: Keyring, case: str, feed: str | None) -> tuple[Earlier, ...]:
+    """What the case's messages said before their authors edited them, and what was found in it, oldest first.
+
+    With `feed`, only those of that room.
+    """
     return tuple(
         Earlier(
             message=old.message,
@@ -177,13 +194,16 @@ def _before_edits(conn: Connection, keys: Keyring, case: str) -> tuple[Earlier, 
             body=old.body,
             findings=tuple(FoundSpan(f.category, f.level, f.start, f.end, f.reason) for f in found),
         )
-        for old, found in messages.earlier_versions(conn, keys, case)
+        for old, found in messages.earlier_versions(conn, keys, case, feed)
     )
 
 
-def _reports(conn: Connection, keys: Keyring, case: str) -> list[str]:
-    """What people told the team, oldest first, without who they were."""
-    rows = conn.execute(select(case_report).where(case_report.c.case == case).order_by(case_report.c.at)).all()
+def _reports(conn: Connection, keys: Keyring, case: str, feed: str | None) -> list[str]:
+    """What people told the team, oldest first, without who they were; with `feed`, only about messages of that room."""
+    query = select(case_report).where(case_report.c.case == case).order_by(case_report.c.at)
+    if feed is not None:
+        query = query.join(message, message.c.id == case_report.c.message).where(message.c.feed == feed)
+    rows = conn.execute(query).all()
     words: list[str] = []
     for row in rows:
         key = keys.by_id(conn, row.key_id)

@@ -21,6 +21,7 @@ from server.actions.messages import tell_message
 from server.actions.post_message import post_message
 from server.actions.raising import case_feeds, realm_of, tell_case
 from server.actions.rendering import PAGE_CHANNEL
+from server.actions.rooms import access_room_for_reading
 from server.actions.services import Services
 from server.actions.support import ensure_support_room
 from server.auth.permissions import require
@@ -90,7 +91,7 @@ async def act_on_case(services: Services, requester: Requester, command: frames.
         calls = await services.store.read(lambda conn: _calls(conn, command.case))
         feeds = {*case_feeds(subject, role, side), *(inbox_feed(who) for _, who in calls)}
         if act in _MESSAGE_ACTS:
-            feeds.add(await services.store.read(lambda conn: _message_feed(conn, command)))
+            feeds.add(await services.store.read(lambda conn: _message_feed(conn, requester, command)))
         unit = partial(
             _carry_out,
             services=services,
@@ -325,8 +326,11 @@ def _calls(conn: Connection, case: str) -> list[tuple[str, str]]:
     return [] if duty is None else cases.calls_of(conn, duty.id, PAGE_CHANNEL)
 
 
-def _message_feed(conn: Connection, command: frames.Act) -> str:
+def _message_feed(conn: Connection, requester: Requester, command: frames.Act) -> str:
+    """The room of the message that is acted on; a facilitator decides in their own rooms alone."""
     feed = conn.execute(select(message.c.feed).where(message.c.id == command.message)).scalar_one_or_none()
     if feed is None:
         raise NotFound("There is no such message in this case.", field="message")
+    if requester.role is Role.FACILITATOR:
+        access_room_for_reading(conn, requester, feed)
     return str(feed)

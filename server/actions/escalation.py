@@ -30,7 +30,7 @@ from server.errors import ServiceError
 from server.feeds import FeedEvent
 from server.ids import inbox_feed
 from server.notify import Delivery, Notice
-from server.store import cases
+from server.store import cases, rooms
 from server.store.feeds import heads
 from server.store.schema import account, notice, obligation, review_case
 from server.store.unit import Tx
@@ -226,6 +226,10 @@ def _plan(
     shifts = [Shift(s.account, Role(s.role), s.starts_at, s.ends_at) for s in cases.shifts_around(tx.conn, tx.now)]
     standing = [person for person in services.settings.fallback_people if person in fitting]
     fallback = tuple(standing or sorted(fitting))
+    group = case.feed.partition(":")[2] if row.side == Side.GROUP and case.feed is not None else ""
+    facilitators = rooms.facilitators_of(tx.conn, group)
+    assigned = {Audience.FACILITATOR: tuple(facilitators)}
+    fitting |= set(facilitators) - {case.subject}
 
     def people(audience: Audience) -> tuple[str, ...]:
         if audience is Audience.FALLBACK and not fallback:
@@ -234,7 +238,7 @@ def _plan(
             return NOBODY
         if role is not Role.MEMBER:
             return tuple(sorted(fitting))
-        return tuple(person for person in people_for(audience, shifts, fallback, tx.now) if person in fitting)
+        return tuple(person for person in people_for(audience, shifts, fallback, tx.now, assigned) if person in fitting)
 
     # A ladder that was made shorter under a running obligation repeats its last rung.
     return plan(ladder, opened_at, min(next_rung, len(ladder.rungs)), people, tx.now)

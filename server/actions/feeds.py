@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, Row
 
 from moderation.ladders import Side
-from moderation.types import Role
+from moderation.types import Role, RoomKind
 from server.actions.rendering import (
     PAGE_CHANNEL,
     case_item,
@@ -31,8 +31,20 @@ from server.auth.permissions import FeedKind, may_follow, require
 from server.auth.requester import Requester
 from server.errors import BadRequest, NotFound
 from server.feeds import Audience, FeedEvent, Following
-from server.ids import STAFF_CLINICAL, STAFF_FEEDS, STAFF_LEAD, inbox_feed, new_id
-from server.protocol.frames import PAGE_SIZE, AnyItem, Done, History, Joined, Page, Placed, Position, Read, RoomItem
+from server.ids import STAFF_CLINICAL, STAFF_FEEDS, STAFF_LEAD, inbox_feed, new_id, room_feed
+from server.protocol.frames import (
+    PAGE_SIZE,
+    AnyItem,
+    CaseItem,
+    Done,
+    History,
+    Joined,
+    Page,
+    Placed,
+    Position,
+    Read,
+    RoomItem,
+)
 from server.rooms import is_staff_of
 from server.store import cases, feeds, rooms
 from server.store.unit import AuditEntry, Head, Tx
@@ -155,6 +167,19 @@ def _visible_cases(conn: Connection, name: str) -> Sequence[Row[Any]]:
             *cases.open_cases(conn, [Side.COMMUNITY, Side.GROUP], clinical_only=True),
         ]
     return cases.open_cases(conn, [Side.COMMUNITY, Side.GROUP], clinical_only=False)
+
+
+async def cases_of_own_groups(services: Services, requester: Requester) -> tuple[CaseItem, ...]:
+    """The open cases of the groups that the requester facilitates; none for anybody else."""
+
+    def read(conn: Connection) -> tuple[CaseItem, ...]:
+        if requester.role is not Role.FACILITATOR:
+            return ()
+        groups = [r for r in rooms.rooms_of_member(conn, requester.account) if r.kind is RoomKind.GROUP]
+        found = cases.open_cases_in(conn, Side.GROUP, {room_feed(group.id) for group in groups})
+        return tuple(case_item(conn, row) for row in found)
+
+    return await services.store.read(read)
 
 
 def _placed(

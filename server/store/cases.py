@@ -69,6 +69,11 @@ def open_cases(conn: Connection, sides: Collection[Side], *, clinical_only: bool
     return conn.execute(query.order_by(review_case.c.level.desc(), review_case.c.raised_at)).all()
 
 
+def open_cases_in(conn: Connection, side: Side, feeds: Collection[str]) -> Sequence[Row[Any]]:
+    """Open cases about members that were last raised in one of these rooms, the most urgent and oldest first."""
+    return [row for row in open_cases(conn, [side], clinical_only=False) if row.feed in feeds]
+
+
 def insert_case(tx: Tx, **values: Any) -> str:
     """Open a case at version 1 and return its id."""
     case = new_id()

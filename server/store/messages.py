@@ -208,14 +208,22 @@ class Version:
     body: str | None
 
 
-def earlier_versions(conn: Connection, keys: Keyring, case: str) -> list[tuple[Version, list[Row[Any]]]]:
-    """What the messages of a case said before their authors edited them, oldest first, each with its findings."""
-    rows = conn.execute(
+def earlier_versions(
+    conn: Connection, keys: Keyring, case: str, feed: str | None = None
+) -> list[tuple[Version, list[Row[Any]]]]:
+    """What the messages of a case said before their authors edited them, oldest first, each with its findings.
+
+    With `feed`, only messages of that room.
+    """
+    query = (
         select(message_version)
         .join(case_message, case_message.c.message == message_version.c.message)
         .where(case_message.c.case == case)
         .order_by(message_version.c.at, message_version.c.message, message_version.c.version)
-    ).all()
+    )
+    if feed is not None:
+        query = query.join(message, message.c.id == message_version.c.message).where(message.c.feed == feed)
+    rows = conn.execute(query).all()
     found: dict[tuple[str, int], list[Row[Any]]] = {(row.message, row.version): [] for row in rows}
     if found:
         wanted = finding.c.message.in_({row.message for row in rows})

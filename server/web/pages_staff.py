@@ -29,6 +29,7 @@ async def console(visit: Visit) -> Response:
         except Refused:
             continue
         open_to.append(feed)
+    items.extend(Placed(0, case) for case in await verbs.cases_of_own_groups(visit.services, visit.who))
     return visit.page(
         "console.jinja",
         here="staff",

@@ -9,14 +9,24 @@ import msgspec
 
 from server.actions import accounts
 from server.actions.dispatch import run
-from server.actions.feeds import follow, history
+from server.actions.feeds import cases_of_own_groups, follow, history
 from server.actions.rooms import list_rooms
 from server.actions.services import Services
 from server.auth.requester import Requester
 from server.errors import BadRequest, TooLong
 from server.protocol.frames import MAX_BODY_CHARS, AnyCommand, AnyReply
 
-__all__ = ["Services", "accounts", "follow", "history", "list_rooms", "read_command", "run", "submit"]
+__all__ = [
+    "Services",
+    "accounts",
+    "cases_of_own_groups",
+    "follow",
+    "history",
+    "list_rooms",
+    "read_command",
+    "run",
+    "submit",
+]
 
 _DECODER: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
 

@@ -10,12 +10,15 @@ import pytest
 from sqlalchemy import select
 
 from moderation.ladders import LadderPolicy, Side
-from moderation.types import Level
+from moderation.types import Level, Role, RoomKind
+from server.actions.post_message import post_message
+from server.actions.rooms import make_room
 from server.ids import new_id
+from server.protocol.frames import Send
 from server.store.schema import audit
 from server.web.texts import Texts
 from tests import harness
-from tests.path.scene import URGENT
+from tests.path.scene import URGENT, belong
 from tests.web.conftest import WEB, Site
 from tests.web.corpus import CORPUS
 from tests.web.reading import form_to, read
@@ -157,6 +160,25 @@ async def test_a_room_that_staff_look_at_leaves_an_audit_row(site: Site) -> None
     assert [(row.subject, row.detail, row.request_id) for row in rows] == [
         (site.room, "join", page.headers["x-request-id"])
     ]
+
+
+async def test_a_facilitator_finds_the_cases_of_their_group_on_the_console(site: Site) -> None:
+    """The console lists what is open in their own groups, and each opens; of the community it lists nothing."""
+    feed = await make_room(site.services, RoomKind.GROUP, "Tuesdays", "A group")
+    finn = await harness.staff_signed_in(site.services, "Finn", Role.FACILITATOR)
+    robin = await harness.member(site.services, "Robin")
+    for who in (robin, finn.requester):
+        await belong(site.services, feed, who)
+    site.tokens["Finn"] = finn.token
+    await post_message(site.services, robin, Send(client_id="group-0001", feed=feed, body=URGENT), new_id())
+    async with site.client("Bluebell") as member, site.client("Finn") as client:
+        await post(member, f"/rooms/{site.room}", f"/rooms/{site.room}/send", body=URGENT)
+        queue = read((await client.get("/staff/console")).text)
+        (name,) = queue.by_class["ek-case__name"]
+        (link,) = [given["href"] for _, given in queue.tags if given.get("href", "").startswith("/staff/cases/")]
+        case = await client.get(link)
+    assert name == "Robin"
+    assert read(case.text).by_class["ek-row__body"] == [URGENT]
 
 
 async def test_a_stale_act_says_so_and_keeps_the_words(site: Site) -> None:
