@@ -226,10 +226,10 @@ def _plan(
     shifts = [Shift(s.account, Role(s.role), s.starts_at, s.ends_at) for s in cases.shifts_around(tx.conn, tx.now)]
     standing = [person for person in services.settings.fallback_people if person in fitting]
     fallback = tuple(standing or sorted(fitting))
-    group = case.feed.partition(":")[2] if row.side == Side.GROUP and case.feed is not None else ""
-    facilitators = rooms.facilitators_of(tx.conn, group)
-    assigned = {Audience.FACILITATOR: tuple(facilitators)}
-    fitting |= set(facilitators) - {case.subject}
+    assigned: dict[Audience, tuple[str, ...]] = {}
+    if row.side == Side.GROUP and case.feed is not None and role is Role.MEMBER:
+        assigned[Audience.FACILITATOR] = rooms.facilitators_of(tx.conn, case.feed.partition(":")[2])
+        fitting |= set(assigned[Audience.FACILITATOR])
 
     def people(audience: Audience) -> tuple[str, ...]:
         if audience is Audience.FALLBACK and not fallback:

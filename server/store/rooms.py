@@ -56,7 +56,7 @@ def standing(conn: Connection, room_id: str, account: str) -> Member | None:
     return None if state is None else Member(state)
 
 
-def facilitators_of(conn: Connection, room_id: str) -> list[str]:
+def facilitators_of(conn: Connection, room_id: str) -> tuple[str, ...]:
     """The active accounts that belong to a room as its facilitators."""
     rows = conn.execute(
         select(account.c.id)
@@ -69,7 +69,7 @@ def facilitators_of(conn: Connection, room_id: str) -> list[str]:
         )
         .order_by(account.c.id)
     )
-    return list(rows.scalars())
+    return tuple(rows.scalars())
 
 
 def create_room(tx: Tx, new: Room) -> None:

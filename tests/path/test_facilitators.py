@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from moderation.types import Role, RoomKind
@@ -15,7 +17,7 @@ from server.auth.requester import Requester
 from server.errors import NotFound
 from server.ids import new_id
 from server.protocol.frames import Act, CaseItem, MessageItem, PageItem, Report, Shown
-from tests.harness import staff
+from tests.harness import fast_forward, staff
 from tests.path.scene import CLEAN, URGENT, Scene, belong, client_id, make_scene, on_shift
 
 
@@ -49,6 +51,25 @@ async def test_the_facilitator_of_the_group_is_called_first(scene: Scene) -> Non
     await scene.say(scene.robin, URGENT)
     await climb(scene.services)
     assert [await calls(scene, who) for who in (finn, other, scene.sam)] == [["facilitator"], [], []]
+
+
+async def test_a_matter_about_one_facilitator_is_not_given_to_another(scene: Scene) -> None:
+    """What is reported of staff in a group goes to the clinical lead alone: no facilitator is called or sees it."""
+    finn, ines = await facilitator(scene, "Finn", scene.feed), await facilitator(scene, "Ines", scene.feed)
+    lead = await staff(scene.services, "Lea", Role.CLINICAL_LEAD)
+    ack = await scene.say(finn, CLEAN)
+    told = Report(client_id=client_id(), feed=scene.feed, message=ack.message, reason="unkind")
+    await report_message(scene.services, scene.wren, told, new_id())
+    for _ in range(3):
+        await fast_forward(scene.services, timedelta(hours=3))
+        await climb(scene.services)
+    assert await calls(scene, lead)
+    (case,) = await scene.queue(lead, "staff:lead")
+    for who in (finn, ines):
+        assert await calls(scene, who) == []
+        assert await cases_of_own_groups(scene.services, who) == ()
+        with pytest.raises(NotFound):
+            await scene.look(who, case.id)
 
 
 async def test_without_a_facilitator_the_moderators_are_called_at_once(scene: Scene) -> None:

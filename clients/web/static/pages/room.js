@@ -281,7 +281,7 @@ function drawInbox(known, live) {
     key: (h) => h.id, stamp: (h) => JSON.stringify(h), tag: "div", fill: (node, h) => fillHandling(node, h, now),
   });
   const panel = part("care");
-  if (panel.dataset.care === "urgent" && current().length) panel.hidden = true;
+  if (["urgent", "finished"].includes(panel.dataset.care ?? "") && current().length) panel.hidden = true;
   const appeared = part("handling").firstElementChild;
   if (live && added.length && appeared) intoSight(appeared);
   if (live && states.length) {
