@@ -142,7 +142,7 @@ def hold_reason(verdict: Verdict) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MessageRecord:
-    """A message as stored and opened; `body` is None if it can not be opened any more. `at` in milliseconds."""
+    """A message as stored and opened; `body` is None if it can not be opened any more. Times in milliseconds."""
 
     id: str
     feed: str
@@ -154,6 +154,7 @@ class MessageRecord:
     version: int
     at: int
     verdict: Verdict
+    edited_at: int | None = None
     reply_to: str | None = None
     removed_by: str | None = None
     case: str | None = None
@@ -202,6 +203,7 @@ def views(record: MessageRecord) -> Views:
                 at=record.at,
                 reason=hold_reason(record.verdict),
                 edited=edited,
+                edited_at=record.edited_at,
                 reply_to=record.reply_to,
                 attention=noticed,
                 client_id=record.client_id if noticed is None else None,
@@ -216,6 +218,7 @@ def views(record: MessageRecord) -> Views:
             body=body,
             at=record.at,
             edited=edited,
+            edited_at=record.edited_at,
             reply_to=record.reply_to,
             attention=noticed,
         )

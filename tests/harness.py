@@ -20,6 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
 from moderation.ladders import LadderPolicy
@@ -35,6 +36,7 @@ from server.ids import new_id
 from server.main import EdgeLimits, bind, serve_edges
 from server.settings import Settings
 from server.store.migrate import TEST, prepare_database
+from server.store.schema import audit
 from server.store.store import open_store
 from tests.servers import PostgresServer, run_apart
 from watchwords.matcher import Matcher
@@ -96,6 +98,13 @@ def origin() -> Origin:
     """An address that nobody else in this test run comes from."""
     n = next(_addresses)
     return Origin(f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}")
+
+
+async def audited(services: Services, act: str) -> list[tuple[str | None, str, str]]:
+    """(actor, subject, detail) of every audit row of that act, in order."""
+    query = select(audit.c.actor, audit.c.subject, audit.c.detail).where(audit.c.act == act).order_by(audit.c.n)
+    rows = await services.store.read(lambda conn: conn.execute(query).all())
+    return [(row.actor, row.subject, row.detail) for row in rows]
 
 
 async def registered(services: Services, name: str) -> Registered:

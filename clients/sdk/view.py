@@ -18,9 +18,11 @@ from server.protocol.frames import (
     AnyView,
     CaseItem,
     Event,
+    HandlingItem,
     Joined,
     MessageItem,
     Page,
+    PageItem,
     Position,
     Shown,
 )
@@ -37,6 +39,15 @@ def key_of(item: AnyItem) -> Key:
     if isinstance(item, MessageItem):
         return kind, str(item.of)
     return kind, item.account if isinstance(item, AccessItem) else item.id
+
+
+def is_over(item: AnyItem) -> bool:
+    """Whether the item takes out what it names: a case closed, for staff or author, or a call that rings no more."""
+    if isinstance(item, HandlingItem):
+        return bool(item.states) and item.states[-1].state == "closed"
+    if isinstance(item, PageItem):
+        return item.state != "ringing"
+    return isinstance(item, CaseItem) and item.state == "closed"
 
 
 class Outcome(Enum):
@@ -104,7 +115,7 @@ class FeedView:
 
     @property
     def others(self) -> dict[Key, AnyItem]:
-        """Everything that is not a message, by kind and id: rooms, cases, handling, pages."""
+        """Everything that is not a message and not over, by kind and id: rooms, cases, handling, pages."""
         return dict(self._others)
 
     def joined(self, joined: Joined) -> list[Change]:
@@ -173,7 +184,7 @@ class FeedView:
             if len(self._places) > self._kept_places:
                 del self._places[min(self._places)]
                 self.has_more = True
-        elif isinstance(item, CaseItem) and item.state == "closed":
+        elif is_over(item):
             self._others.pop(key_of(item), None)
         else:
             self._others[key_of(item)] = item

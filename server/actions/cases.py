@@ -15,12 +15,13 @@ from sqlalchemy import Connection, Row, select
 from moderation.cases import Act, CaseState, Outcome, after
 from moderation.ladders import Side
 from moderation.types import Level, Role
-from server.actions.case_page import acts_on, case_page, may_see
+from server.actions.case_page import acts_on, case_page, may_see, note_place
 from server.actions.escalation import tell_page
 from server.actions.messages import tell_message
 from server.actions.post_message import post_message
 from server.actions.raising import case_feeds, realm_of, tell_case
 from server.actions.rendering import PAGE_CHANNEL
+from server.actions.rooms import access_room_for_reading
 from server.actions.services import Services
 from server.actions.support import ensure_support_room
 from server.auth.permissions import require
@@ -90,7 +91,7 @@ async def act_on_case(services: Services, requester: Requester, command: frames.
         calls = await services.store.read(lambda conn: _calls(conn, command.case))
         feeds = {*case_feeds(subject, role, side), *(inbox_feed(who) for _, who in calls)}
         if act in _MESSAGE_ACTS:
-            feeds.add(await services.store.read(lambda conn: _message_feed(conn, command)))
+            feeds.add(await services.store.read(lambda conn: _message_feed(conn, requester, command)))
         unit = partial(
             _carry_out,
             services=services,
@@ -138,14 +139,14 @@ def _carry_out(
         return earlier
     row = _visible(tx.conn, requester, command.case, lock=True)
     mine = row.claimed_by == requester.account
-    if row.version != command.version and not _stands(row, act, mine):
+    duty = cases.obligation_of(tx.conn, row.id, lock=True)
+    if row.version != command.version and not _stands(row, duty, act, mine):
         raise Conflict(CHANGED, code="case_changed", retry="never")
     state = after(CaseState(row.state), act)
     if act is Act.REPLY and state is None:
         state = CaseState(row.state)  # it was said already, to somebody whose case another has closed meanwhile
     elif state is None or (act is not Act.REPLY and act not in acts_on(row, requester, mine)):
         raise Refused("This can not be done with the case as it is now.", code="act_refused", field="act")
-    duty = cases.obligation_of(tx.conn, row.id, lock=True)
     if duty is not None and set(cases.calls_of(tx.conn, duty.id, PAGE_CHANNEL)) - set(calls):
         return None
     changes: dict[str, Any] = {"state": state}
@@ -173,13 +174,16 @@ def _carry_out(
     return done
 
 
-def _stands(row: Row[Any], act: Act, mine: bool) -> bool:
+def _stands(row: Row[Any], duty: Row[Any] | None, act: Act, mine: bool) -> bool:
     """Whether an act holds though the case has changed since it was looked at.
 
     Nobody is kept from taking a case because its ladder moved or its subject wrote again; only that somebody else has
-    taken it is news. A reply is recorded because it was said (`_reply` has compared the version before).
+    taken it is news. While a call rings nobody has taken it, so whoever is called may answer, whatever they last saw.
+    A reply is recorded because it was said (`_reply` has compared the version before).
     """
     if act is Act.REPLY:
+        return True
+    if act is Act.ACKNOWLEDGE and duty is not None and duty.state == cases.RUNNING:
         return True
     return act in (Act.CLAIM, Act.ACKNOWLEDGE, Act.ESCALATE) and (mine or row.claimed_by is None)
 
@@ -261,9 +265,10 @@ def _closing(tx: Tx, services: Services, requester: Requester, row: Row[Any], co
     if held:
         raise Refused("A message of this case is still held. Release or remove it first.", code="still_held")
     changes: dict[str, Any] = {"closed_by": requester.account, "closed_at": tx.now, "outcome": command.outcome}
+    changes |= {"note": None, "note_key": None}  # the note of an earlier closing is not this one's
     if command.body:
         key = services.store.keys.create(tx, row.id, realm_of(row.side), Retention.GOVERNANCE)
-        changes |= {"note": key.seal(f"review_case:{row.id}:1:note", command.body), "note_key": key.id}
+        changes |= {"note": key.seal(note_place(row.id), command.body), "note_key": key.id}
     return changes
 
 
@@ -321,8 +326,11 @@ def _calls(conn: Connection, case: str) -> list[tuple[str, str]]:
     return [] if duty is None else cases.calls_of(conn, duty.id, PAGE_CHANNEL)
 
 
-def _message_feed(conn: Connection, command: frames.Act) -> str:
+def _message_feed(conn: Connection, requester: Requester, command: frames.Act) -> str:
+    """The room of the message that is acted on; a facilitator decides in their own rooms alone."""
     feed = conn.execute(select(message.c.feed).where(message.c.id == command.message)).scalar_one_or_none()
     if feed is None:
         raise NotFound("There is no such message in this case.", field="message")
+    if requester.role is Role.FACILITATOR:
+        access_room_for_reading(conn, requester, feed)
     return str(feed)

@@ -44,11 +44,11 @@ async def run(services: Services, requester: Requester, command: frames.AnyComma
         case frames.OpenCase():
             return await open_case(services, requester, command, request_id)
         case frames.History():
-            return await history(services, requester, command)
+            return await history(services, requester, command, request_id)
         case frames.Read():
             return await move_read_cursor(services, requester, command)
         case frames.Join() if command.after is None:
-            following = await follow(services, requester, command.feed, None)
+            following = await follow(services, requester, command.feed, None, request_id)
             return replace(following.joined, re=command.client_id)
         case _:
             raise BadRequest("That command needs a socket.", code="needs_socket")

@@ -31,7 +31,7 @@ from server.errors import ServiceError
 from server.feeds import FeedEvent
 from server.ids import inbox_feed
 from server.notify import Delivery, Notice
-from server.store import cases
+from server.store import cases, rooms
 from server.store.feeds import heads
 from server.store.schema import account, notice, obligation, review_case
 from server.store.unit import Tx
@@ -190,6 +190,8 @@ async def _advance(services: Services, obligation_id: str, version: int, feeds: 
                         cycle=version,
                         audience=step.audience,
                         recipient=recipient,
+                        level=row.level,
+                        case_version=case.version,
                         channel=channel,
                         due_at=max(row.due_at, opened_at),
                     )
@@ -230,6 +232,10 @@ def _plan(
     shifts = [Shift(s.account, Role(s.role), s.starts_at, s.ends_at) for s in cases.shifts_around(tx.conn, tx.now)]
     standing = [person for person in services.settings.fallback_people if person in fitting]
     fallback = tuple(standing or sorted(fitting))
+    assigned: dict[Audience, tuple[str, ...]] = {}
+    if row.side == Side.GROUP and case.feed is not None and role is Role.MEMBER:
+        assigned[Audience.FACILITATOR] = rooms.facilitators_of(tx.conn, case.feed.partition(":")[2])
+        fitting |= set(assigned[Audience.FACILITATOR])
 
     def people(audience: Audience) -> tuple[str, ...]:
         if audience is Audience.FALLBACK and not fallback:
@@ -238,7 +244,7 @@ def _plan(
             return NOBODY
         if role is not Role.MEMBER:
             return tuple(sorted(fitting))
-        return tuple(person for person in people_for(audience, shifts, fallback, tx.now) if person in fitting)
+        return tuple(person for person in people_for(audience, shifts, fallback, tx.now, assigned) if person in fitting)
 
     # A ladder that was made shorter under a running obligation repeats its last rung.
     return plan(ladder, opened_at, min(next_rung, len(ladder.rungs)), people, tx.now)

@@ -1,7 +1,8 @@
 """Following feeds: who may, what they are given first, and what came after a position.
 
 A room goes through the room gate. An inbox is its owner's alone. A staff feed belongs to roles; which, is in
-`auth.permissions`.
+`auth.permissions`. What staff are given of a room leaves an audit row before they see it: one a join, a resume or a
+page of history.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, Row
 
 from moderation.ladders import Side
-from moderation.types import Role
+from moderation.types import Role, RoomKind
 from server.actions.rendering import (
     PAGE_CHANNEL,
     case_item,
@@ -30,22 +31,37 @@ from server.auth.permissions import FeedKind, may_follow, require
 from server.auth.requester import Requester
 from server.errors import BadRequest, NotFound
 from server.feeds import Audience, FeedEvent, Following
-from server.ids import STAFF_CLINICAL, STAFF_FEEDS, STAFF_LEAD, inbox_feed
-from server.protocol.frames import PAGE_SIZE, AnyItem, Done, History, Joined, Page, Placed, Position, Read, RoomItem
+from server.ids import STAFF_CLINICAL, STAFF_FEEDS, STAFF_LEAD, inbox_feed, new_id, room_feed
+from server.protocol.frames import (
+    PAGE_SIZE,
+    AnyItem,
+    CaseItem,
+    Done,
+    History,
+    Joined,
+    Page,
+    Placed,
+    Position,
+    Read,
+    RoomItem,
+)
 from server.rooms import is_staff_of
 from server.store import cases, feeds, rooms
-from server.store.unit import Head, Tx
+from server.store.unit import AuditEntry, Head, Tx
 
 NO_FEED = "There is no such feed, or it is not open to you."
 
 
-async def follow(services: Services, requester: Requester, feed: str, after: Position | None) -> Following:
+async def follow(
+    services: Services, requester: Requester, feed: str, after: Position | None, request_id: str | None = None
+) -> Following:
     """What somebody needs to follow `feed`: the missing events if `after` can be resumed, else a snapshot and why.
 
-    "inbox" names the requester's own inbox.
+    "inbox" names the requester's own inbox. That staff read a room is recorded; a member's join writes nothing.
 
     Raises:
         NotFound: no such feed for this person.
+        Unavailable: staff asked, and that they did could not be recorded.
     """
     require(requester, "frame.join")
     name = inbox_feed(requester.account) if feed == "inbox" else feed
@@ -73,7 +89,19 @@ async def follow(services: Services, requester: Requester, feed: str, after: Pos
         items, more = _snapshot(conn, services, requester, name, audience)
         return Following(replace(joined, items=items, more=more, reason=reason), audience)
 
-    return await services.store.read(read)
+    following = await services.store.read(read)
+    if following.joined.room is not None:
+        await _record_read(services, requester, following.audience, following.joined.room, "join", request_id)
+    return following
+
+
+async def _record_read(
+    services: Services, requester: Requester, audience: Audience, room: RoomItem, how: str, request_id: str | None
+) -> None:
+    """Leave the row of a staff read before anything is handed out; whoever reads as a member reads for themselves."""
+    if audience is Audience.STAFF:
+        entry = AuditEntry("room_read", "room", room.id, request_id or new_id(), requester.account, how)
+        await services.store.write(lambda tx: tx.audit(entry))
 
 
 def _audience(conn: Connection, requester: Requester, name: str) -> tuple[Audience, RoomItem | None]:
@@ -141,6 +169,19 @@ def _visible_cases(conn: Connection, name: str) -> Sequence[Row[Any]]:
     return cases.open_cases(conn, [Side.COMMUNITY, Side.GROUP], clinical_only=False)
 
 
+async def cases_of_own_groups(services: Services, requester: Requester) -> tuple[CaseItem, ...]:
+    """The open cases of the groups that the requester facilitates; none for anybody else."""
+
+    def read(conn: Connection) -> tuple[CaseItem, ...]:
+        if requester.role is not Role.FACILITATOR:
+            return ()
+        groups = [r for r in rooms.rooms_of_member(conn, requester.account) if r.kind is RoomKind.GROUP]
+        found = cases.open_cases_in(conn, Side.GROUP, {room_feed(group.id) for group in groups})
+        return tuple(case_item(conn, row) for row in found)
+
+    return await services.store.read(read)
+
+
 def _placed(
     conn: Connection,
     services: Services,
@@ -155,20 +196,22 @@ def _placed(
     )
 
 
-async def history(services: Services, requester: Requester, command: History) -> Page:
-    """The messages of a room just before a place, as this reader may see them now."""
+async def history(services: Services, requester: Requester, command: History, request_id: str | None = None) -> Page:
+    """The messages of a room just before a place, as this reader may see them now; that staff read is recorded."""
     require(requester, "frame.history")
 
-    def read(conn: Connection) -> Page:
+    def read(conn: Connection) -> tuple[Page, Audience, RoomItem]:
         audience, room = _audience(conn, requester, command.feed)
         if room is None:
             raise BadRequest("Only a room has a history.", field="feed")
         places = feeds.page_before(conn, command.feed, command.before, command.limit + 1)
         more = len(places) > command.limit
         items = _placed(conn, services, requester, audience, places[-command.limit :])
-        return Page(re=command.client_id, feed=command.feed, items=items, more=more)
+        return Page(re=command.client_id, feed=command.feed, items=items, more=more), audience, room
 
-    return await services.store.read(read)
+    page, audience, room = await services.store.read(read)
+    await _record_read(services, requester, audience, room, "history", request_id)
+    return page
 
 
 async def move_read_cursor(services: Services, requester: Requester, command: Read) -> Done:

@@ -116,7 +116,8 @@ def case_item(conn: Connection, row: Row[Any]) -> CaseItem:
 def handling_item(conn: Connection, row: Row[Any]) -> HandlingItem:
     """What has truly happened to what the author last wrote, from the case's history since then.
 
-    What happened before, to an earlier message or because somebody reported them, is no answer to this one.
+    What happened before, to an earlier message or because somebody reported them, is no answer to this one. That the
+    case is closed stands last while it is so: who reads a closed case is not news, and one opened again is not over.
     """
     since = row.care_since or row.opened_at
     states: list[HandlingState] = [HandlingState("sent_to_team", to_ms(since))]
@@ -125,16 +126,21 @@ def handling_item(conn: Connection, row: Row[Any]) -> HandlingItem:
         state = _handling_state(line.act, line.detail)
         if state is None or line.at < since or (state, line.actor) in said:
             continue
+        if row.closed_at is not None and line.at > row.closed_at:
+            continue
         said.add((state, line.actor))
         by = None if line.actor is None else Person(line.actor, line.name or "", line.role or "member")
         states.append(HandlingState(state, to_ms(line.at), by))
+    if row.closed_at is not None:
+        by = None if row.closed_by is None else person(conn, row.closed_by)
+        states.append(HandlingState("closed", to_ms(row.closed_at), by))
     return HandlingItem(id=row.id, care=row.care, states=tuple(states))
 
 
 def _handling_state(act: str, detail: str) -> str | None:
     if act == "rung" and detail not in (Audience.ON_CALL_MODERATOR, Audience.MODERATORS_ON_SHIFT, Audience.FACILITATOR):
         return "next_called"
-    return {"looked": "opened", "reply": "answered", "nobody": "nobody_on_duty", "close": "closed"}.get(act)
+    return {"looked": "opened", "reply": "answered", "nobody": "nobody_on_duty"}.get(act)
 
 
 def page_item(conn: Connection, notice_id: str) -> PageItem | None:

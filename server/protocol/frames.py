@@ -232,6 +232,7 @@ class Shown(View, frozen=True, tag="shown"):
     body: str
     at: int
     edited: bool = False
+    edited_at: int | None = None
     reply_to: str | None = None
     attention: Attention | None = None
     client_id: str | None = None
@@ -246,6 +247,7 @@ class Held(View, frozen=True, tag="held"):
     at: int
     reason: str
     edited: bool = False
+    edited_at: int | None = None
     reply_to: str | None = None
     attention: Attention | None = None
     client_id: str | None = None
@@ -337,7 +339,6 @@ class CaseItem(Item, frozen=True, tag="case"):
     owner: Person | None = None
     due_at: int | None = None
     rung: str | None = None
-    gist: str = ""
 
 
 class PageItem(Item, frozen=True, tag="page"):
@@ -455,8 +456,32 @@ class CaseFact(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str = ""
 
 
+class Closing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a case was closed last. Without `at` and `by` once it was opened again."""
+
+    outcome: str
+    note: str = ""
+    at: int | None = None
+    by: Person | None = None
+
+
+class Earlier(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a message of the case said until its author edited it at `at`, and why it was noticed.
+
+    `body` is null where it can not be read any more; the offsets of `findings` are of this body.
+    """
+
+    message: str
+    at: int
+    body: str | None = None
+    findings: tuple[FoundSpan, ...] = ()
+
+
 class CasePage(Reply, frozen=True, tag="case_page"):
-    """A case with the conversation around it and what this reader may do now."""
+    """A case with the conversation around it and what this reader may do now.
+
+    `first_read`: who looked first after it was opened, and when.
+    """
 
     re: str
     case: CaseItem
@@ -466,6 +491,9 @@ class CasePage(Reply, frozen=True, tag="case_page"):
     private_feed: str | None = None
     private: tuple[Placed, ...] = ()
     report: str = ""
+    earlier: tuple[Earlier, ...] = ()
+    first_read: CaseFact | None = None
+    closing: Closing | None = None
 
 
 class Event(Reply, frozen=True, tag="event"):

@@ -71,6 +71,11 @@ def open_cases(conn: Connection, sides: Collection[Side], *, clinical_only: bool
     return conn.execute(query.order_by(review_case.c.level.desc(), review_case.c.raised_at)).all()
 
 
+def open_cases_in(conn: Connection, side: Side, feeds: Collection[str]) -> Sequence[Row[Any]]:
+    """Open cases about members that were last raised in one of these rooms, the most urgent and oldest first."""
+    return [row for row in open_cases(conn, [side], clinical_only=False) if row.feed in feeds]
+
+
 def insert_case(tx: Tx, **values: Any) -> str:
     """Open a case at version 1 and return its id."""
     case = new_id()
@@ -96,6 +101,12 @@ def holds_message(conn: Connection, case: str, message: str) -> bool:
     """Whether a message belongs to a case."""
     here = select(case_message.c.level).where(case_message.c.case == case, case_message.c.message == message)
     return conn.execute(here).first() is not None
+
+
+def message_levels(conn: Connection, case: str) -> dict[str, int]:
+    """The level at which each message of a case came into it, by message."""
+    rows = conn.execute(select(case_message.c.message, case_message.c.level).where(case_message.c.case == case))
+    return {row.message: row.level for row in rows}
 
 
 def add_message(tx: Tx, case: str, message: str, level: int) -> bool:
@@ -132,17 +143,14 @@ def obligation_of(conn: Connection, case: str, *, lock: bool = False) -> Row[Any
 
 
 def notice_by_id(conn: Connection, notice_id: str) -> Row[Any] | None:
-    """A notice with the level, state, owner and case version of what it is about, or None."""
+    """A notice with the state and owner of the obligation that it is about, or None."""
     query = (
         select(
             notice,
-            obligation.c.level,
             obligation.c.state.label("obligation_state"),
             obligation.c.acknowledged_by,
-            review_case.c.version.label("case_version"),
         )
         .join(obligation, obligation.c.id == notice.c.obligation)
-        .join(review_case, review_case.c.id == notice.c.case)
         .where(notice.c.id == notice_id)
     )
     return conn.execute(query).one_or_none()
@@ -286,16 +294,11 @@ def pending_notices(
 ) -> Sequence[Row[Any]]:
     """Calls to be made now that are not `under_way`: never made, failed, or made and never recorded.
 
-    Each with the level and state of its obligation and whom its case is `about`. Those by the channel `first` come
+    Each with the state of its obligation and whom its case is `about`. Those by the channel `first` come
     before all others, then the oldest.
     """
     query = (
-        select(
-            notice,
-            obligation.c.level,
-            obligation.c.state.label("obligation_state"),
-            review_case.c.subject.label("about"),
-        )
+        select(notice, obligation.c.state.label("obligation_state"), review_case.c.subject.label("about"))
         .join(obligation, obligation.c.id == notice.c.obligation)
         .join(review_case, review_case.c.id == notice.c.case)
         .where(notice.c.state == "pending", notice.c.retry_at <= now, notice.c.id.not_in(list(under_way)))

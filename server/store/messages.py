@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from moderation.types import Disposition, Level, Verdict
 from server.protocol.frames import Person
@@ -197,6 +198,45 @@ def records(conn: Connection, keys: Keyring, ids: Collection[str]) -> dict[str, 
     return {row.id: _record(conn, keys, row, cases) for row in rows}
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An earlier version of a message, opened; `until` is when its author edited it."""
+
+    message: str
+    version: int
+    until: datetime
+    body: str | None
+
+
+def earlier_versions(
+    conn: Connection, keys: Keyring, case: str, feed: str | None = None
+) -> list[tuple[Version, list[Row[Any]]]]:
+    """What the messages of a case said before their authors edited them, oldest first, each with its findings.
+
+    With `feed`, only messages of that room.
+    """
+    query = (
+        select(message_version)
+        .join(case_message, case_message.c.message == message_version.c.message)
+        .where(case_message.c.case == case)
+        .order_by(message_version.c.at, message_version.c.message, message_version.c.version)
+    )
+    if feed is not None:
+        query = query.join(message, message.c.id == message_version.c.message).where(message.c.feed == feed)
+    rows = conn.execute(query).all()
+    found: dict[tuple[str, int], list[Row[Any]]] = {(row.message, row.version): [] for row in rows}
+    if found:
+        wanted = finding.c.message.in_({row.message for row in rows})
+        for line in conn.execute(select(finding).where(wanted).order_by(finding.c.n)):
+            found.get((line.message, line.version), []).append(line)
+    versions = []
+    for row in rows:
+        key = keys.by_id(conn, row.key_id)
+        body = None if key is None else key.open(message_place(row.message, row.version), row.body)
+        versions.append((Version(row.message, row.version, row.at, body), found[row.message, row.version]))
+    return versions
+
+
 def _cases(conn: Connection, ids: Iterable[str]) -> Mapping[str, str]:
     wanted = list(ids)
     if not wanted:
@@ -229,6 +269,7 @@ def _record(conn: Connection, keys: Keyring, row: Any, cases: Mapping[str, str])
         version=row.version,
         at=int(row.at.timestamp() * 1000),
         verdict=verdict,
+        edited_at=None if row.edited_at is None else int(row.edited_at.timestamp() * 1000),
         reply_to=row.reply_to,
         removed_by=row.removed_by,
         case=cases.get(row.id),

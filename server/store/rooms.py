@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from moderation.types import RoomKind
+from moderation.types import Role, RoomKind
 from server.ids import room_feed
 from server.rooms import Member, Room, RoomState
 from server.store.feeds import create_feed
-from server.store.schema import membership, room
+from server.store.schema import account, membership, room
 from server.store.unit import Tx
 
 
@@ -56,6 +56,22 @@ def standing(conn: Connection, room_id: str, account: str) -> Member | None:
     return None if state is None else Member(state)
 
 
+def facilitators_of(conn: Connection, room_id: str) -> tuple[str, ...]:
+    """The active accounts that belong to a room as its facilitators."""
+    rows = conn.execute(
+        select(account.c.id)
+        .join(membership, membership.c.account == account.c.id)
+        .where(
+            membership.c.room == room_id,
+            membership.c.state == Member.ACTIVE,
+            account.c.role == Role.FACILITATOR,
+            account.c.state == "active",
+        )
+        .order_by(account.c.id)
+    )
+    return tuple(rows.scalars())
+
+
 def create_room(tx: Tx, new: Room) -> None:
     """Make a room and its feed."""
     tx.conn.execute(
@@ -78,4 +94,4 @@ def set_standing(tx: Tx, room_id: str, account: str, state: Member) -> None:
         update(membership).where(membership.c.room == room_id, membership.c.account == account).values(state=state)
     )
     if changed.rowcount == 0:
-        tx.conn.execute(insert(membership).values(room=room_id, account=account, state=state, joined_at=tx.now))
+        tx.conn.execute(insert(membership).values(room=room_id, account=account, state=state))

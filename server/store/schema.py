@@ -172,7 +172,6 @@ membership = Table(
     Column("room", ID, ForeignKey("room.id"), primary_key=True),
     Column("account", ID, ForeignKey("account.id"), primary_key=True, index=True),
     _needed("state", CODE),
-    _needed("joined_at", Instant()),
     comment="Who belongs to a room; state active or removed. retention: as the room",
 )
 
@@ -288,8 +287,6 @@ review_case = Table(
     _needed("raised_at", Instant()),
     _optional("claimed_by", ID),
     _optional("claimed_at", Instant()),
-    _optional("first_opened_by", ID),
-    _optional("first_opened_at", Instant()),
     _optional("closed_by", ID),
     _optional("closed_at", Instant()),
     _optional("outcome", CODE),
@@ -364,6 +361,8 @@ notice = Table(
     _needed("cycle", Integer()),
     _needed("audience", CODE),
     Column("recipient", ID, nullable=False, index=True),
+    _needed("level", Integer()),
+    _needed("case_version", Integer()),
     _needed("channel", CODE),
     _needed("state", CODE),
     _needed("attempts", Integer()),
@@ -372,7 +371,7 @@ notice = Table(
     _optional("attempted_at", Instant()),
     UniqueConstraint("obligation", "cycle", "rung", "recipient", "channel"),
     Index("ix_notice_pending", "state", "retry_at"),
-    comment="One person called by one channel. retention: governance",
+    comment="One person called by one channel, at the level and version of then. retention: governance",
 )
 
 audit = Table(

@@ -10,7 +10,7 @@ from server.ids import room_feed
 from server.protocol.frames import PAGE_SIZE, Ack, Edit, History, Remove, Report, ReportReason, RoomItem, Send
 from server.web import rows, verbs
 from server.web.forms import strict
-from server.web.visit import MEMBER_TEXTS, Visit, see_other
+from server.web.visit import MEMBER_TEXTS, STAFF_TEXTS, Visit, see_other
 
 
 async def rooms_page(visit: Visit) -> Response:
@@ -33,11 +33,11 @@ async def room_page(visit: Visit) -> Response:
     verbs.check_reading(visit.services, visit.who)
     room_id, who, texts = visit.path("room"), visit.who, visit.texts
     feed = room_feed(room_id)
-    joined = (await verbs.follow(visit.services, who, feed, None)).joined
+    joined = (await verbs.follow(visit.services, who, feed, None, visit.request_id)).joined
     items, more = joined.items, joined.more
     before = whole_number(visit, "before")
     if before:
-        page = await verbs.history(visit.services, who, _history(visit, feed, before, PAGE_SIZE))
+        page = await verbs.history(visit.services, who, _history(visit, feed, before, PAGE_SIZE), visit.request_id)
         items, more = page.items, page.more
     drawn = rows.rows(items, who.account, texts)
     inbox = (await verbs.follow(visit.services, who, "inbox", None)).joined.items
@@ -54,7 +54,7 @@ async def room_page(visit: Visit) -> Response:
         private_rooms=rows.private_rooms(inbox, room_id),
         care=care if care == "notice" or (care == "urgent" and not states) else "",
         reported=visit.request.query_params.get("reported") == "yes",
-        client_texts=texts.sections(*MEMBER_TEXTS),
+        client_texts=texts.sections(*(STAFF_TEXTS if who.is_staff else MEMBER_TEXTS)),
     )
 
 
@@ -75,7 +75,7 @@ async def message_page(visit: Visit) -> Response:
     verbs.check_reading(visit.services, visit.who)
     at = whole_number(visit, "at")
     feed = room_feed(visit.path("room"))
-    page = await verbs.history(visit.services, visit.who, _history(visit, feed, at + 1, 1))
+    page = await verbs.history(visit.services, visit.who, _history(visit, feed, at + 1, 1), visit.request_id)
     drawn = [r for r in rows.rows(page.items, visit.who.account, visit.texts) if r.id == visit.path("message")]
     if not drawn:
         raise NotFound(visit.texts("error.not_found"))

@@ -29,6 +29,7 @@ async def console(visit: Visit) -> Response:
         except Refused:
             continue
         open_to.append(feed)
+    items.extend(Placed(0, case) for case in await verbs.cases_of_own_groups(visit.services, visit.who))
     return visit.page(
         "console.jinja",
         here="staff",
@@ -44,7 +45,7 @@ async def on_call(visit: Visit) -> Response:
         "oncall.jinja",
         here="staff",
         feeds=["inbox"],
-        pages=rows.calls(inbox, visit.texts, f"f-{visit.request_id}"),
+        pages=rows.calls(inbox, f"f-{visit.request_id}"),
         client_texts=visit.texts.sections(*STAFF_TEXTS),
     )
 
@@ -66,6 +67,9 @@ async def case_page(visit: Visit) -> Response:
         allowed=page.allowed,
         allowed_message=[act for act in ON_MESSAGE if act in page.allowed],
         report=page.report,
+        earlier=rows.earlier(page.earlier, texts),
+        first=rows.facts([page.first_read] if page.first_read else [], texts),
+        closing=rows.closing(page.closing, texts),
         outcomes=[{"value": "", "text": "Choose"}]
         + [{"value": code, "text": text} for code, text in texts.section("outcome").items()],
     )

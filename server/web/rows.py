@@ -13,9 +13,11 @@ from zoneinfo import ZoneInfo
 
 from server.protocol.frames import (
     AnyView,
-    Attention,
     CaseFact,
     CaseItem,
+    Closing,
+    Earlier,
+    FoundSpan,
     HandlingItem,
     Held,
     MessageItem,
@@ -46,7 +48,8 @@ class Moment:
 def moment(at: int) -> Moment:
     """`at`, milliseconds since 1970, as wall time in London."""
     when = _EPOCH + timedelta(milliseconds=at)
-    return Moment(f"{when.astimezone(LONDON):%-d %b, %H:%M}", when.isoformat(timespec="seconds"))
+    iso = when.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    return Moment(f"{when.astimezone(LONDON):%-d %b, %H:%M}", iso)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,10 @@ class Row:
     clock: str = ""
     iso: str = ""
     edited: bool = False
+    edited_at: Moment | None = None
     reason: str = ""
     attention: bool = False
+    level: int = 0
     findings: tuple[Finding, ...] = ()
     incomplete: bool = False
 
@@ -100,7 +105,6 @@ def row(place: int, view: AnyView, me: str, texts: Texts) -> Row:
         case Shown() | Held():
             mine = view.author.id == me
             own_key = mine and view.client_id
-            findings = view.attention.findings if view.attention else ()
             at = moment(view.at)
             return Row(
                 key=f"c:{view.client_id}" if own_key else f"m:{place}",
@@ -112,15 +116,15 @@ def row(place: int, view: AnyView, me: str, texts: Texts) -> Row:
                 staff=view.author.role != "member",
                 mine=mine,
                 body=view.body,
-                pieces=pieces(view.body, view.attention),
+                pieces=pieces(view.body, view.attention.findings if view.attention else ()),
                 clock=at.clock,
                 iso=at.iso,
                 edited=view.edited,
+                edited_at=None if view.edited_at is None else moment(view.edited_at),
                 reason=held_reason(view.reason, texts) if isinstance(view, Held) else "",
                 attention=view.attention is not None,
-                findings=tuple(
-                    Finding(f.level, texts(f"category.{f.category}") if f.category else "", f.reason) for f in findings
-                ),
+                level=view.attention.level if view.attention else 0,
+                findings=_findings(view.attention.findings if view.attention else (), texts),
                 incomplete=view.attention is not None and not view.attention.complete,
             )
         case Removed():
@@ -132,10 +136,34 @@ def row(place: int, view: AnyView, me: str, texts: Texts) -> Row:
             return Row(f"m:{place}", "unreadable", place, texts("view.unreadable"))
 
 
-def pieces(body: str, attention: Attention | None) -> tuple[Piece, ...]:
+def _findings(found: Iterable[FoundSpan], texts: Texts) -> tuple[Finding, ...]:
+    return tuple(Finding(f.level, texts(f"category.{f.category}") if f.category else "", f.reason) for f in found)
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierRow:
+    """What a message said before an edit; no `pieces` where it can not be read any more."""
+
+    clock: str
+    iso: str
+    pieces: tuple[Piece, ...]
+    findings: tuple[Finding, ...]
+
+
+def earlier(versions: Iterable[Earlier], texts: Texts) -> tuple[EarlierRow, ...]:
+    """Earlier versions of a case's messages, as they came."""
+    drawn = []
+    for old in versions:
+        at = moment(old.at)
+        found = _findings(old.findings, texts)
+        drawn.append(EarlierRow(at.clock, at.iso, pieces(old.body or "", old.findings), found))
+    return tuple(drawn)
+
+
+def pieces(body: str, findings: Iterable[FoundSpan]) -> tuple[Piece, ...]:
     """`body` cut where findings begin and end; where they overlap the highest level wins."""
     levels = [0] * len(body)
-    for found in attention.findings if attention else ():
+    for found in findings:
         for i in range(max(0, found.start), min(found.end, len(body))):
             levels[i] = max(levels[i], found.level)
     out: list[Piece] = []
@@ -215,6 +243,12 @@ class CaseLine:
     iso: str
 
 
+def gist(case: CaseItem, texts: Texts) -> str:
+    """What opened the case and how often something was noticed, in neutral words: never a word of theirs."""
+    opened = texts(f"gist.{case.origin}")
+    return opened if case.messages < 2 else f"{opened} · {texts('console.noticed', n=case.messages)}"
+
+
 def owner_text(owner: Person | None, texts: Texts) -> str:
     return texts("console.owner", name=owner.name) if owner else texts("console.nobody")
 
@@ -227,7 +261,7 @@ def case_line(case: CaseItem, texts: Texts) -> CaseLine:
         level=case.level,
         state=texts(f"state.{case.state}"),
         name=case.subject.name,
-        gist=case.gist,
+        gist=gist(case, texts),
         room=case.room_name or "",
         categories=", ".join(texts(f"category.{name}") for name in case.categories),
         owner=owner_text(case.owner, texts),
@@ -254,34 +288,28 @@ class Call:
     version: int
     level: int
     rung: str
-    state: str
     late: bool
-    taken: str
     clock: str
     iso: str
     client_id: str
 
 
-def calls(items: Iterable[Placed], texts: Texts, client_id: str) -> tuple[Call, ...]:
-    """Calls to this person: ringing first, newest first."""
+def calls(items: Iterable[Placed], client_id: str) -> tuple[Call, ...]:
+    """Calls that ring for this person, newest first."""
     pages = {p.item.id: p.item for p in items if isinstance(p.item, PageItem)}
-    ordered = sorted(pages.values(), key=lambda p: (p.state != "ringing", -p.at))
-    return tuple(_call(page, texts, f"{client_id}-{n}") for n, page in enumerate(ordered))
+    ordered = sorted(pages.values(), key=lambda p: (-p.at, p.id))
+    return tuple(_call(page, f"{client_id}-{n}") for n, page in enumerate(ordered))
 
 
-def _call(page: PageItem, texts: Texts, client_id: str) -> Call:
+def _call(page: PageItem, client_id: str) -> Call:
     at = moment(page.at)
-    ringing = page.state == "ringing"
-    taken = texts("oncall.taken", name=page.owner.name) if page.owner else texts(f"state.{page.state}")
     return Call(
         id=page.id,
         case=page.case,
         version=page.case_version,
         level=page.level,
         rung=page.rung,
-        state="ringing" if ringing else "quiet",
         late=page.late,
-        taken="" if ringing else taken,
         clock=at.clock,
         iso=at.iso,
         client_id=client_id,
@@ -302,11 +330,33 @@ class FactLine:
 
 
 def facts(history: Iterable[CaseFact], texts: Texts) -> tuple[FactLine, ...]:
-    lines = []
-    for fact in history:
-        at = moment(fact.at)
-        what = texts(f"fact.{fact.what}")
-        section = DETAILS.get(fact.what)
-        detail = texts(f"{section}.{fact.detail}") if section and fact.detail else fact.detail
-        lines.append(FactLine(at.clock, at.iso, what, fact.by.name if fact.by else "", detail))
-    return tuple(lines)
+    return tuple(_fact(fact, texts) for fact in history)
+
+
+def _fact(fact: CaseFact, texts: Texts) -> FactLine:
+    at = moment(fact.at)
+    section = DETAILS.get(fact.what)
+    detail = texts(f"{section}.{fact.detail}") if section and fact.detail else fact.detail
+    return FactLine(at.clock, at.iso, texts(f"fact.{fact.what}"), fact.by.name if fact.by else "", detail)
+
+
+@dataclass(frozen=True, slots=True)
+class ClosingLine:
+    """How a case was closed; no `clock` once it was opened again."""
+
+    said: str
+    outcome: str
+    note: str
+    clock: str
+    iso: str
+
+
+def closing(closed: Closing | None, texts: Texts) -> ClosingLine | None:
+    if closed is None:
+        return None
+    outcome = texts(f"outcome.{closed.outcome}")
+    if closed.at is None:
+        return ClosingLine(texts("console.closed_before"), outcome, closed.note, "", "")
+    at = moment(closed.at)
+    name = closed.by.name if closed.by else texts("handling.someone")
+    return ClosingLine(texts("console.closed_by", name=name), outcome, closed.note, at.clock, at.iso)

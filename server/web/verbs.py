@@ -9,7 +9,7 @@ import msgspec
 
 from server.actions import accounts
 from server.actions.dispatch import run
-from server.actions.feeds import follow, history
+from server.actions.feeds import cases_of_own_groups, follow, history
 from server.actions.rooms import list_rooms
 from server.actions.services import Services
 from server.auth.requester import Requester
@@ -19,6 +19,7 @@ from server.protocol.frames import MAX_BODY_CHARS, AnyCommand, AnyReply
 __all__ = [
     "Services",
     "accounts",
+    "cases_of_own_groups",
     "check_reading",
     "follow",
     "history",

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 # The parts of the catalogue that the browser's modules look codes up in.
 MEMBER_TEXTS = ("help", "care", "handling", "send", "held", "view", "role", "connection", "room", "category", "level")
-STAFF_TEXTS = (*MEMBER_TEXTS, "state", "act", "outcome", "console", "oncall", "fact", "rung", "origin", "error")
+STAFF_TEXTS = (
+    *MEMBER_TEXTS,
+    *("state", "act", "outcome", "gist", "console", "oncall", "fact", "rung", "origin", "error"),
+)
 
 
 def environment(settings: WebSettings, assets: Assets, texts: Texts) -> Environment:

@@ -11,13 +11,28 @@ import pytest
 from clients.sdk import Client
 from clients.sdk.errors import ConnectionEnded
 from moderation.types import Role, RoomKind
-from server.actions.accounts import sign_out_everywhere
+from server.actions.accounts import Registered, sign_out_everywhere
 from server.actions.messages import EDIT_WITHIN
 from server.actions.rooms import make_room, remove_from_room
-from server.protocol.frames import CaseItem, HandlingItem, Held, MessageItem, PageItem, RoomItem, Shown, Withheld
-from tests.harness import Edge, fast_forward, registered, staff_signed_in
+from server.protocol.frames import (
+    CaseItem,
+    HandlingItem,
+    Held,
+    History,
+    Join,
+    Joined,
+    MessageItem,
+    Page,
+    PageItem,
+    Position,
+    RoomItem,
+    Shown,
+    Withheld,
+)
+from tests.harness import Edge, audited, fast_forward, registered, staff_signed_in
 from tests.independent_client import scenario
 from tests.path.scene import CLEAN, URGENT, on_shift
+from tests.security.support import ask, raw_socket
 
 
 async def a_room(edge: Edge) -> str:
@@ -74,6 +89,31 @@ async def test_the_console_shows_an_urgent_message_at_once(edge: Edge) -> None:
     assert ack.state == "held"
     assert isinstance(case, CaseItem)
     assert case.subject.name == "Robin"
+
+
+async def test_every_staff_read_of_a_room_leaves_an_audit_row(edge: Edge) -> None:
+    """A moderator's join, resume on a new connection and page of history: one row each. A member's leave none."""
+    feed = await a_room(edge)
+    robin = await registered(edge.services, "Robin")
+    entered = await staff_signed_in(edge.services, "Sam", Role.MODERATOR)
+    sam = Registered(entered.token, entered.requester, ())
+    history = History(client_id="look-00003", feed=feed, before=9)
+    async with asyncio.timeout(30), Client(edge.url, token=robin.token) as client:
+        here = await client.join(feed)
+        await here.send(URGENT)
+        await here.history(before=9)
+        async with raw_socket(edge, sam) as raw:
+            joined = await ask(raw, Join(client_id="look-00001", feed=feed), Joined)
+        await here.send(CLEAN)
+        async with raw_socket(edge, sam) as raw:
+            after = Position(epoch=joined.epoch, seq=joined.seq)
+            resumed = await ask(raw, Join(client_id="look-00002", feed=feed, after=after), Joined)
+            page = await ask(raw, history, Page)
+    assert resumed.recovered
+    assert isinstance(page.items[0].item.view, Held)
+    room = feed.partition(":")[2]
+    how = ["join", "join", "history"]
+    assert await audited(edge.services, "room_read") == [(sam.requester.account, room, each) for each in how]
 
 
 async def test_a_held_message_is_withheld_released_and_told_honestly(edge: Edge) -> None:

@@ -9,15 +9,28 @@ from sqlalchemy import func, select
 
 from moderation.types import Role, RoomKind
 from server.actions.cases import act_on_case
+from server.actions.escalation import climb
 from server.actions.messages import edit_message
 from server.actions.reports import report_message
 from server.actions.services import Services
 from server.errors import Conflict, Refused
 from server.ids import new_id
-from server.protocol.frames import Act, Edit, HandlingItem, Held, MessageItem, Report
+from server.protocol.frames import (
+    Act,
+    Attention,
+    Closing,
+    Edit,
+    HandlingItem,
+    Held,
+    MessageItem,
+    PageItem,
+    Person,
+    Report,
+    Shown,
+)
 from server.store.schema import message
 from tests.harness import fast_forward, staff
-from tests.path.scene import CLEAN, URGENT, Scene, client_id, make_scene
+from tests.path.scene import CLEAN, URGENT, Scene, client_id, make_scene, on_shift
 
 
 @pytest.fixture
@@ -125,6 +138,22 @@ async def test_taking_a_case_is_not_refused_because_it_grew(scene: Scene) -> Non
         await act_on_case(scene.services, alex, late, new_id())
 
 
+async def test_whoever_is_rung_may_answer_whatever_they_last_saw(scene: Scene) -> None:
+    """A case that somebody has, and called the next person for, is answered from that person's page though it grew."""
+    osei = await staff(scene.services, "Osei", Role.CLINICIAN)
+    await on_shift(scene.services, osei)
+    await scene.say(scene.robin, URGENT)
+    (case,) = await scene.queue()
+    await scene.act(scene.sam, case, "claim")
+    await scene.act(scene.sam, case, "escalate")
+    await climb(scene.services)
+    (page,) = [item for item in await scene.items(osei, "inbox") if isinstance(item, PageItem)]
+    await scene.say(scene.robin, URGENT + " still")
+    answer = Act(client_id=client_id(), case=page.case, version=page.case_version, act="acknowledge")
+    await act_on_case(scene.services, osei, answer, new_id())
+    assert (await scene.look(scene.sam, case.id)).case.owner == Person(osei.account, "Osei", "clinician")
+
+
 async def test_nothing_stays_held_behind_a_closed_case(scene: Scene) -> None:
     """A message that was held from the context belongs to the case: it can not be closed before it is decided."""
     plain = await scene.say(scene.robin, CLEAN)
@@ -144,7 +173,38 @@ async def test_the_words_before_an_edit_stay_with_the_case(scene: Scene) -> None
     command = Edit(client_id=client_id(), feed=scene.feed, message=ack.message, body=CLEAN)
     await edit_message(scene.services, scene.robin, command)
     (case,) = await scene.queue()
-    assert told in (await scene.look(scene.sam, case.id)).report
+    page = await scene.look(scene.sam, case.id)
+    (old,) = page.earlier
+    assert (old.message, old.body) == (ack.message, told)
+    assert [told[found.start : found.end] for found in old.findings]
+    (now,) = [placed.item.view for placed in page.items if isinstance(placed.item, MessageItem)]
+    assert isinstance(now, Shown)
+    assert now.edited_at == old.at
+    assert now.attention == Attention(case.level, case=case.id)
+
+
+async def test_a_case_says_how_it_was_closed(scene: Scene) -> None:
+    """Outcome, note, who and when; opened again it still says why; a note is never taken for another closing's."""
+    await scene.say(scene.robin, "I have been thinking about suicide a lot lately")
+    (case,) = await scene.queue()
+    first = await scene.look(scene.sam, case.id)
+    assert first.closing is None
+    assert first.first_read is not None
+    assert first.first_read.by == Person(scene.sam.account, "Sam", "moderator")
+    await scene.act(scene.sam, case, "claim")
+    await scene.act(scene.sam, case, "close", outcome="supported", body="Talked.")
+    alex = await staff(scene.services, "Alex", Role.MODERATOR)
+    ended = await scene.look(alex, case.id)
+    (line,) = [fact for fact in ended.history if fact.what == "close"]
+    assert ended.closing == Closing("supported", "Talked.", line.at, line.by)
+    assert ended.first_read == first.first_read
+    await scene.act(scene.sam, case, "reopen")
+    assert (await scene.look(alex, case.id)).closing == Closing("supported", "Talked.")
+    await scene.act(scene.sam, case, "claim")
+    await scene.act(scene.sam, case, "close", outcome="no_concern")
+    closed = (await scene.look(alex, case.id)).closing
+    assert closed is not None
+    assert (closed.outcome, closed.note) == ("no_concern", "")
 
 
 async def test_a_text_that_nobody_read_is_not_released(scene: Scene) -> None:

@@ -60,6 +60,8 @@ async def test_from_a_worrying_message_to_a_closed_case(house: House) -> None:
     await console.fill("#case-note", "Spoke for a while.")
     await console.locator("[data-case-body] button", has_text="Close the case").click()
     await expect(console.locator("[data-queue-empty]")).to_be_visible()
+    await expect(author.locator("[data-care]")).to_contain_text("The team has finished with this.")
+    await expect(author.locator("[data-handling] .ek-handling")).to_have_count(0)
 
 
 @pytest.mark.timeout(120)

@@ -5,12 +5,33 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import msgspec
 import pytest
 from playwright.async_api import Page
 
 from server.protocol.codes import CLOSES, close_advice
+from server.protocol.frames import (
+    AnyView,
+    Attention,
+    FoundSpan,
+    Held,
+    MessageItem,
+    Person,
+    Placed,
+    Removed,
+    Shown,
+    Unreadable,
+    Withheld,
+)
+from server.web import rows
+from server.web.assets import Assets
+from server.web.texts import Texts
+from server.web.visit import STAFF_TEXTS, environment
+from tests.properties.test_state_equals_events import RUNG, WHOLE, Step, played, shown_to
+from tests.web.conftest import WEB, Site
 from tests.web.corpus import CORPUS
 
 LOAD = """
@@ -55,6 +76,44 @@ async def test_an_event_applied_twice_changes_nothing(page_of_nothing: Page) -> 
         """,
     )
     assert same == [True, 6, 3]
+
+
+@pytest.mark.parametrize("program", [WHOLE, RUNG, RUNG[:-1]], ids=["whole", "closed", "opened again"])
+async def test_the_browser_holds_what_a_fresh_snapshot_has(page_of_nothing: Page, program: list[Step]) -> None:
+    """Of the service's own events, for author, member, moderator and clinician: first snapshot + events == last one."""
+    async with played(program) as course:
+        await course.all_told()
+        given = [
+            {
+                "me": reader.who.account,
+                "feed": "inbox" if reader.feed.startswith("inbox:") else reader.feed,
+                "first": msgspec.to_builtins(reader.snapshots[0]),
+                "last": msgspec.to_builtins(reader.snapshots[-1]),
+                "events": [
+                    msgspec.to_builtins(shown_to(event, reader.audience, reader.who))
+                    for event in course.scene.heard
+                    if event.feed == reader.feed and event.seq > reader.snapshots[0].seq
+                ],
+            }
+            for reader in course.readers
+        ]
+    seen = await run(
+        page_of_nothing,
+        """
+        const held = (s) => s.views ? s.views : [store.queue(s), s.handling, s.rooms, store.calls(s)];
+        return given.map(({ me, feed, first, last, events }) => {
+          const isRoom = feed.startsWith('room:'), empty = isRoom ? store.emptyRoom(feed) : store.emptyItems();
+          const join = (joined) => isRoom ? store.applyJoined(empty, joined) : store.itemsJoined(empty, { ...joined, feed });
+          const end = events.reduce((s, e) => isRoom ? store.applyEvent(s, e, me) : store.itemsEvent(s, { ...e, feed }), join(first));
+          return [feed, events.length, JSON.stringify(held(end)), JSON.stringify(held(join(last)))];
+        });
+        """,
+        given,
+    )
+    assert len(seen) == 10
+    assert {feed for feed, events, _, _ in seen if events} >= {"inbox", "staff:moderation"}
+    for feed, _, live, fresh in seen:
+        assert json.loads(live) == json.loads(fresh), feed
 
 
 async def test_snapshot_and_events_equal_a_fresh_snapshot(page_of_nothing: Page) -> None:
@@ -198,6 +257,100 @@ async def test_hostile_text_makes_no_element(page_of_nothing: Page) -> None:
         list(CORPUS),
     )
     assert seen == [True, len(CORPUS), True]
+
+
+DAY = 86_400_000
+AT = 1_787_898_600_000
+ANN, SAM = Person("ann", "Quiet Otter"), Person("sam", "Sam", "moderator")
+FOUND = (
+    FoundSpan("S", 3, 0, 9, "said outright"),
+    FoundSpan("H", 2, 4, 14, "nearby <words>"),
+    FoundSpan("", 1, 20, 22, "?"),
+)
+BODY = "\U0001f9d1\u200d\U0001f91d one two\n  three <b>four</b> & five"
+
+
+def every_state() -> dict[str, AnyView]:
+    """A message in every state in which somebody can be shown it."""
+    plain: dict[str, Any] = {"id": "m1", "author": ANN, "body": BODY, "at": AT}
+    edited = {"edited": True, "edited_at": AT + 60_000}
+    noticed = Attention(3, FOUND, case="c1")
+    return {
+        "published": Shown(**plain),
+        "one's own": Shown(**plain, client_id="test-00001"),
+        "by staff": Shown(**plain | {"author": SAM}),
+        "edited": Shown(**plain, **edited),
+        "edited, time unknown": Shown(**plain, edited=True),
+        "flagged": Shown(**plain, attention=noticed),
+        "flagged and edited": Shown(**plain, **edited, attention=noticed),
+        "not wholly checked": Shown(**plain, attention=Attention(2, complete=False)),
+        "flagged, not wholly checked": Shown(**plain, attention=Attention(3, FOUND, complete=False)),
+        "of the case, clean now": Shown(**plain, **edited, attention=Attention(3, case="c1")),
+        "of the case, never flagged": Shown(**plain, attention=Attention(0, case="c1")),
+        "held, for its author": Held(**plain, reason="safety", client_id="test-00001"),
+        "held, for an unknown reason": Held(**plain, **edited, reason="unheard_of", client_id="test-00001"),
+        "held, for staff": Held(**plain, reason="safety", attention=noticed),
+        "held, unchecked, for staff": Held(**plain, reason="unchecked", attention=Attention(0, complete=False)),
+        "withheld": Withheld(),
+        "removed by its author": Removed(by="author"),
+        "removed by a moderator": Removed(by="moderator"),
+        "unreadable": Unreadable(),
+    }
+
+
+@pytest.mark.parametrize("me", ["ann", "other"])
+async def test_a_message_looks_the_same_from_the_template_and_from_the_module(
+    page_of_nothing: Page, site: Site, me: str
+) -> None:
+    """Every state of a message, drawn by the server and by the browser, is the same tree: elements, attributes, text."""
+    texts = Texts.load(WEB / "texts.toml")
+    views = every_state()
+    items = [Placed(n, MessageItem(of=n, change="new", view=view)) for n, view in enumerate(views.values(), 1)]
+    drawn = environment(site.settings, Assets.load(WEB / "built"), texts).from_string(
+        '{% from "parts.jinja" import row %}{% for r in rows %}{{ row(r, t, "R") }}{% endfor %}'
+    )
+    given = {
+        "html": drawn.render(rows=rows.rows(items, me, texts)),
+        "views": [msgspec.to_builtins(view) for view in views.values()],
+        "texts": texts.sections(*STAFF_TEXTS),
+        "me": me,
+        "now": AT + 2 * DAY,
+    }
+    seen = await run(
+        page_of_nothing,
+        """
+        const texts = document.createElement('script'); texts.type = 'application/json'; texts.id = 'texts';
+        texts.textContent = JSON.stringify(given.texts); document.body.append(texts);
+        const tree = (node) => {
+          const exact = node.classList.contains('ek-row__body'), flow = ['LI', 'UL'].includes(node.tagName) && !node.closest('.ek-findings li');
+          const parts = [];
+          node.normalize();
+          for (const child of node.childNodes) {
+            if (child.nodeType === Node.ELEMENT_NODE) parts.push(tree(child));
+            else if (exact || child.data.trim()) parts.push(exact || node.closest('.ek-row__body') ? child.data : child.data.replace(/\\s+/g, ' '));
+            else if (!flow) parts.push(' ');
+          }
+          if (!exact) for (const [at, trim] of [[0, 'trimStart'], [parts.length - 1, 'trimEnd']]) if (typeof parts[at] === 'string') parts[at] = parts[at][trim]();
+          const attributes = node.getAttributeNames().filter((name) => name !== 'data-key').sort()
+            .map((name) => [name, name === 'class' ? [...node.classList].sort().join(' ') : node.getAttribute(name)]);
+          return [node.tagName, attributes, parts.filter((part) => part !== '')];
+        };
+        const list = document.createElement('ol'); document.body.append(list); list.innerHTML = given.html;
+        const served = [...list.children];
+        return given.views.map((view, i) => {
+          const node = document.createElement('li');
+          m.message_row.fillMessage(node, view, { me: given.me, now: given.now, link: (id) => `/rooms/R/messages/${id}?at=${i + 1}` });
+          return [JSON.stringify(tree(served[i])), JSON.stringify(tree(node)), node.textContent];
+        });
+        """,
+        given,
+    )
+    assert len(seen) == len(views)
+    for name, (from_template, from_module, _) in zip(views, seen, strict=True):
+        assert json.loads(from_template) == json.loads(from_module), name
+    shown = dict(zip(views, (text for _, _, text in seen), strict=True))
+    assert "Urgent Suicidal thoughts: said outright" in shown["held, for staff"]
+    assert "edited 28 Aug, 07:31" in shown["edited"]
 
 
 async def test_only_stored_facts_are_said(page_of_nothing: Page) -> None:

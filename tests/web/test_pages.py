@@ -7,13 +7,18 @@ from http import HTTPStatus
 
 import httpx2
 import pytest
+from sqlalchemy import select
 
 from moderation.ladders import LadderPolicy, Side
-from moderation.types import Level
+from moderation.types import Level, Role, RoomKind
+from server.actions.post_message import post_message
+from server.actions.rooms import make_room
 from server.ids import new_id
+from server.protocol.frames import Send
+from server.store.schema import audit
 from server.web.texts import Texts
 from tests import harness
-from tests.path.scene import URGENT
+from tests.path.scene import URGENT, belong
 from tests.web.conftest import WEB, Site
 from tests.web.corpus import CORPUS
 from tests.web.reading import form_to, read
@@ -131,8 +136,49 @@ async def test_a_moderator_works_a_case_by_forms(site: Site) -> None:
         close = next(f for f in read(case.text).forms if f.fields.get("act") == "close")
         fields = {**close.fields, "outcome": "supported", "body": "Spoke for a while."}
         done = await sam.post(close.action, data=fields, follow_redirects=True)
+        ended = (await sam.get(link)).text
+        again = next(f for f in read(ended).forms if f.fields.get("act") == "reopen")
+        reopened = (await sam.post(again.action, data=again.fields, follow_redirects=True)).text
     assert done.status_code == HTTPStatus.OK
     assert "Nothing is waiting" in done.text
+    for page, said in ((ended, "Closed by Sam"), (reopened, "Closed before")):
+        panel = read(page).by_class["ek-panel"][0]
+        assert said in panel
+        assert "Spoke with the person and they feel supported" in panel
+        assert "Spoke for a while." in panel
+        assert "First read by Sam" in read(page).text
+
+
+async def test_a_room_that_staff_look_at_leaves_an_audit_row(site: Site) -> None:
+    """A moderator's view of a room's page: one row, with the page's own request id; a member's leaves none."""
+    async with site.client("Bluebell") as member, site.client("Sam") as sam:
+        await post(member, f"/rooms/{site.room}", f"/rooms/{site.room}/send", body=URGENT)
+        assert URGENT in (await member.get(f"/rooms/{site.room}")).text
+        page = await sam.get(f"/rooms/{site.room}")
+    assert read(page.text).by_class["ek-row__body"] == [URGENT]
+    rows = await site.services.store.read(lambda c: c.execute(select(audit).where(audit.c.act == "room_read")).all())
+    assert [(row.subject, row.detail, row.request_id) for row in rows] == [
+        (site.room, "join", page.headers["x-request-id"])
+    ]
+
+
+async def test_a_facilitator_finds_the_cases_of_their_group_on_the_console(site: Site) -> None:
+    """The console lists what is open in their own groups, and each opens; of the community it lists nothing."""
+    feed = await make_room(site.services, RoomKind.GROUP, "Tuesdays", "A group")
+    finn = await harness.staff_signed_in(site.services, "Finn", Role.FACILITATOR)
+    robin = await harness.member(site.services, "Robin")
+    for who in (robin, finn.requester):
+        await belong(site.services, feed, who)
+    site.tokens["Finn"] = finn.token
+    await post_message(site.services, robin, Send(client_id="group-0001", feed=feed, body=URGENT), new_id())
+    async with site.client("Bluebell") as member, site.client("Finn") as client:
+        await post(member, f"/rooms/{site.room}", f"/rooms/{site.room}/send", body=URGENT)
+        queue = read((await client.get("/staff/console")).text)
+        (name,) = queue.by_class["ek-case__name"]
+        (link,) = [given["href"] for _, given in queue.tags if given.get("href", "").startswith("/staff/cases/")]
+        case = await client.get(link)
+    assert name == "Robin"
+    assert read(case.text).by_class["ek-row__body"] == [URGENT]
 
 
 async def test_a_stale_act_says_so_and_keeps_the_words(site: Site) -> None:

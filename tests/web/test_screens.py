@@ -10,6 +10,7 @@ from playwright.async_api import Browser, Page, Request
 
 from tests.path.scene import URGENT
 from tests.web.conftest import WEB, Site
+from tests.web.reading import read
 from tests.web.test_pages import post
 
 AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
@@ -26,10 +27,11 @@ SCREENS = (
     ("rooms", "Bluebell", "/rooms"),
     ("room", "Bluebell", "/rooms/{room}"),
     ("room-staff", "Sam", "/rooms/{room}"),
-    ("message", "Heron", "/rooms/{room}/messages/{message}?at=1"),
+    ("message", "Heron", "/rooms/{room}/messages/{message}?at={place}"),
     ("staff", "Sam", "/staff"),
     ("console", "Sam", "/staff/console"),
     ("case", "Sam", "/staff/cases/{case}"),
+    ("case-closed", "Sam", "/staff/cases/{closed}"),
     ("on-call", "Dr Osei", "/staff/on-call"),
     ("demo", None, "/demo"),
     ("refusal", "Bluebell", "/staff"),
@@ -37,8 +39,9 @@ SCREENS = (
 
 
 async def lived_in(site: Site) -> dict[str, str]:
-    """A few messages, one of them urgent, and the ids to reach them by."""
+    """A few messages, one of them urgent; a case edited and closed before; and the ids to reach them by."""
     room = f"/rooms/{site.room}"
+    closed = await closed_case(site)
     async with site.client("Bluebell") as one, site.client("Heron") as two, site.client("Sam") as sam:
         await post(one, room, f"{room}/send", body="I baked bread today and it went quite well")
         await post(two, room, f"{room}/send", body="That sounds lovely. I managed a short walk before the rain came.")
@@ -46,9 +49,26 @@ async def lived_in(site: Site) -> dict[str, str]:
         await post(one, room, f"{room}/send", body=URGENT)
         page = (await two.get(room)).text
         queue = (await sam.get("/staff/console")).text
-    message = page.partition("/messages/")[2].partition("?")[0]
+    message, _, place = page.rpartition("/messages/")[2].partition('"')[0].partition("?at=")
     case = queue.partition('href="/staff/cases/')[2].partition('"')[0]
-    return {"room": site.room, "message": message, "case": case}
+    return {"room": site.room, "message": message, "place": place, "case": case, "closed": closed}
+
+
+async def closed_case(site: Site) -> str:
+    """A case of Heron's whose message was edited, and which Sam closed with a note."""
+    room = f"/rooms/{site.room}"
+    async with site.client("Heron") as heron, site.client("Sam") as sam:
+        await post(heron, room, f"{room}/send", body="I have been thinking about suicide a lot lately")
+        found = (await heron.get(room)).text.partition("/messages/")[2].partition('"')[0]
+        message = found.partition("?")[0]
+        where = f"{room}/messages/{message}"
+        await post(heron, f"{room}/messages/{found}", f"{where}/edit", body="It is a hard evening")
+        case = (await sam.get("/staff/console")).text.partition('href="/staff/cases/')[2].partition('"')[0]
+        page = f"/staff/cases/{case}"
+        for act, more in (("claim", {}), ("close", {"outcome": "supported", "body": "Talked for a while."})):
+            form = next(f for f in read((await sam.get(page)).text).forms if f.fields.get("act") == act)
+            await sam.post(form.action, data={**form.fields, **more})
+    return case
 
 
 async def check(page: Page, where: str) -> None:

@@ -2,9 +2,10 @@
 /** One open case: the conversation with what was found and why, and the acts that this reader may do now. */
 
 import { el, patch } from "./keyed.js";
-import { fillMessage, levelTag } from "./message-row.js";
+import { fillMessage, findings, levelTag, marked, timeOf } from "./message-row.js";
 import { clock, section, t } from "./texts.js";
 
+/** @typedef {import("./frames.js").CaseItem} CaseItem */
 /** @typedef {import("./frames.js").CasePage} CasePage */
 /** @typedef {import("./frames.js").Placed} Placed */
 
@@ -108,7 +109,12 @@ function facts(page, me, now, act) {
     levelTag(c.level),
     document.createTextNode(` ${t(`state.${c.state}`)} · ${owner} · ${c.room_name ?? ""} ${clock(c.opened_at, now)}`),
   ])];
-  if (c.gist) nodes.push(el("p", { text: c.gist }));
+  const line = el("p", { text: gist(c) });
+  if (page.first_read) {
+    line.append(` · ${t("console.first_read", { name: page.first_read.by?.name ?? "" })}, `, timeOf(page.first_read.at, now));
+  }
+  nodes.push(line);
+  if (page.closing) nodes.push(closed(page.closing, now));
   // Acknowledging takes the case too: beside "take", it would be the same button twice.
   const toTake = allowed.includes("claim");
   const plain = allowed.filter((name) => !ON_MESSAGE.includes(name) && !WITH_FORM.includes(name) && !(toTake && name === "acknowledge"));
@@ -129,11 +135,52 @@ function facts(page, me, now, act) {
   nodes.push(window_(page.case.id, conversation(page.items, me, now, (id, held) =>
     (held ? ON_HELD : ON_SHOWN).filter((name) => allowed.includes(name)).map((name) =>
       button(t(`act.${name}`), "nhsuk-button--secondary ek-small", () => act({ act: name, message: id }))))));
+  if (page.earlier?.length) {
+    nodes.push(el("h3", { class: "nhsuk-heading-s", text: "Before an edit" }));
+    nodes.push(el("ol", { class: "ek-rows" }, page.earlier.map((old) => before(old, now))));
+  }
   if (page.private?.length) {
     nodes.push(el("h3", { class: "nhsuk-heading-s", text: "Private messages" }));
     nodes.push(conversation(page.private, me, now, () => []));
   }
   return nodes;
+}
+
+/**
+ * What opened the case and how often something was noticed, in neutral words: never a word of theirs.
+ * @param {CaseItem} c
+ */
+export function gist(c) {
+  const opened = t(`gist.${c.origin}`);
+  const times = c.messages ?? 0;
+  return times < 2 ? opened : `${opened} · ${t("console.noticed", { n: times })}`;
+}
+
+/**
+ * How it was closed; one that was opened again still says why.
+ * @param {import("./frames.js").Closing} closing
+ * @param {number} now
+ */
+function closed(closing, now) {
+  const who = closing.at ? t("console.closed_by", { name: closing.by?.name ?? t("handling.someone") }) : t("console.closed_before");
+  const line = el("p", {}, [el("strong", { text: who })]);
+  if (closing.at) line.append(" ", timeOf(closing.at, now));
+  line.append(`: ${t(`outcome.${closing.outcome}`)}`);
+  return el("div", { class: "ek-panel" }, closing.note ? [line, el("p", { class: "ek-row__body", text: closing.note })] : [line]);
+}
+
+/**
+ * What a message said before an edit, and why it was noticed.
+ * @param {import("./frames.js").Earlier} old
+ * @param {number} now
+ */
+function before(old, now) {
+  const found = old.findings ?? [];
+  const when = el("span", { class: "ek-row__time", text: `${t("console.until_edit")} ` }, [timeOf(old.at, now)]);
+  const words = old.body
+    ? el("p", { class: "ek-row__body" }, marked(old.body, found))
+    : el("p", { class: "ek-row__gone", text: t("view.unreadable") });
+  return el("li", { class: "ek-row ek-row--earlier" }, [el("p", { class: "ek-row__who" }, [when]), words, ...findings(found)]);
 }
 
 /** How far each case's conversation was scrolled, so that a redrawn one stays where its reader was. @type {Map<string, number>} */

@@ -3,7 +3,7 @@ export interface Person { id: string; name: string; role?: string }
 export interface FoundSpan { category: string; level: number; start: number; end: number; reason: string }
 export interface Attention { level: number; findings?: FoundSpan[]; case?: string | null; complete?: boolean }
 interface Whole {
-  id: string; author: Person; body: string; at: number; edited?: boolean; reply_to?: string | null;
+  id: string; author: Person; body: string; at: number; edited?: boolean; edited_at?: number | null; reply_to?: string | null;
   attention?: Attention | null; client_id?: string | null;
 }
 export interface Shown extends Whole { state: "shown" }
@@ -21,7 +21,7 @@ export interface HandlingItem { kind: "handling"; id: string; care: Care; messag
 export interface CaseItem {
   kind: "case"; id: string; version: number; state: string; level: number; side: string; subject: Person; origin: string;
   opened_at: number; raised_at: number; categories?: string[]; feed?: string | null; room_name?: string | null;
-  messages?: number; owner?: Person | null; due_at?: number | null; rung?: string | null; gist?: string;
+  messages?: number; owner?: Person | null; due_at?: number | null; rung?: string | null;
 }
 export interface PageItem {
   kind: "page"; id: string; case: string; case_version: number; level: number; rung: string; at: number;
@@ -47,9 +47,12 @@ export interface Ack {
 export interface Done { t: "done"; re: string; care?: Care; version?: number | null; ref?: string | null }
 export interface Page { t: "page"; re: string; feed: string; items: Placed[]; more: boolean }
 export interface CaseFact { at: number; what: string; by?: Person | null; detail?: string }
+export interface Closing { outcome: string; note?: string; at?: number | null; by?: Person | null }
+export interface Earlier { message: string; at: number; body?: string | null; findings?: FoundSpan[] }
 export interface CasePage {
   t: "case_page"; re: string; case: CaseItem; items: Placed[]; history: CaseFact[]; allowed: string[];
-  private_feed?: string | null; private?: Placed[]; report?: string;
+  private_feed?: string | null; private?: Placed[]; report?: string; earlier?: Earlier[]; first_read?: CaseFact | null;
+  closing?: Closing | null;
 }
 export interface FeedEvent { t: "event"; feed: string; epoch: number; seq: number; item: Item }
 export interface BeatReply { t: "beat"; now: number; at: Record<string, Position> }

@@ -5,17 +5,16 @@ import { el } from "./keyed.js";
 import { clock, maybe, t } from "./texts.js";
 
 /** @typedef {import("./frames.js").View} View */
-/** @typedef {import("./frames.js").Attention} Attention */
+/** @typedef {import("./frames.js").FoundSpan} FoundSpan */
 
 /**
  * The body with its findings marked. Offsets are code points of the body, half-open, and may overlap: the highest level
  * wins.
  * @param {string} body
- * @param {Attention | null | undefined} attention
+ * @param {FoundSpan[]} found
  * @returns {Node[]}
  */
-export function marked(body, attention) {
-  const found = attention?.findings ?? [];
+export function marked(body, found) {
   if (!found.length) return [document.createTextNode(body)];
   const chars = Array.from(body);
   const levels = new Array(chars.length).fill(0);
@@ -35,10 +34,30 @@ export function marked(body, attention) {
 }
 
 /**
+ * @param {number} at
+ * @param {number} now
+ */
+export function timeOf(at, now) {
+  return el("time", { text: clock(at, now), attrs: { datetime: new Date(at).toISOString() } });
+}
+
+/**
  * @param {number} level
  */
 export function levelTag(level) {
   return el("span", { class: `ek-level ek-level--${Number(level)}`, text: t(`level.${level}`) });
+}
+
+/**
+ * Why something was noticed, one line each; nothing where nothing was found.
+ * @param {FoundSpan[]} found
+ * @returns {Node[]}
+ */
+export function findings(found) {
+  if (!found.length) return [];
+  const why = found.map((f) =>
+    el("li", {}, [levelTag(f.level), document.createTextNode(` ${f.category ? `${t(`category.${f.category}`)}: ` : ""}${f.reason}`)]));
+  return [el("ul", { class: "ek-findings" }, why)];
 }
 
 /**
@@ -70,20 +89,25 @@ export function fillMessage(node, view, { me, now, link = null, extra = [] }) {
   if (mine) who.append(" ", el("span", { class: "ek-row__tag", text: t("view.you") }));
   if (staff) who.append(" ", el("span", { class: "ek-row__tag ek-row__tag--staff", text: t(`role.${role}`) }));
   who.append(" ", el("time", { class: "ek-row__time", text: clock(view.at, now), attrs: { datetime: new Date(view.at).toISOString() } }));
-  if (view.edited) who.append(" ", el("span", { class: "ek-row__edited", text: t("view.edited") }));
-  const findings = view.attention?.findings ?? [];
+  if (view.edited) {
+    const edited = el("span", { class: "ek-row__edited", text: t("view.edited") });
+    if (view.edited_at) edited.append(" ", timeOf(view.edited_at, now));
+    who.append(" ", edited);
+  }
+  const found = view.attention?.findings ?? [];
   node.replaceChildren(
     who,
-    el("p", { class: "ek-row__body" }, marked(view.body, view.attention)),
+    el("p", { class: "ek-row__body" }, marked(view.body, found)),
   );
   if (view.state === "held") {
     const text = mine ? `${t("send.checking")} ${heldReason(view.reason)}` : t("view.held_staff");
     node.append(el("p", { class: "ek-row__state", text }));
   }
-  if (findings.length) {
-    const why = findings.map((f) =>
-      el("li", {}, [levelTag(f.level), document.createTextNode(` ${f.category ? `${t(`category.${f.category}`)}: ` : ""}${f.reason}`)]));
-    node.append(el("ul", { class: "ek-findings" }, why));
+  node.append(...findings(found));
+  if (view.attention && !found.length && view.attention.complete !== false) {
+    const line = el("p", { class: "ek-row__state" }, view.attention.level ? [levelTag(view.attention.level)] : []);
+    line.append(view.attention.level ? " " : "", t("console.of_case"));
+    node.append(line);
   }
   if (view.attention && view.attention.complete === false) {
     node.append(el("p", { class: "ek-row__state", text: t("console.not_whole") }));

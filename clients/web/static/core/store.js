@@ -234,14 +234,36 @@ export function earliest(state) {
  * @property {Readonly<Record<string, CaseItem>>} cases open cases by id
  * @property {Readonly<Record<string, number>>} versions highest version seen of each case
  * @property {Readonly<Record<string, string>>} from the feed that each case came by
- * @property {Readonly<Record<string, HandlingItem>>} handling
+ * @property {Readonly<Record<string, HandlingItem>>} handling of open cases
  * @property {Readonly<Record<string, RoomItem>>} rooms
- * @property {Readonly<Record<string, PageItem>>} pages
+ * @property {Readonly<Record<string, PageItem>>} pages that ring
  */
 
 /** @returns {ItemsState} */
 export function emptyItems() {
   return { epochs: {}, seqs: {}, cases: {}, versions: {}, from: {}, handling: {}, rooms: {}, pages: {} };
+}
+
+/**
+ * Whether an item takes out what it names: a closed case, for staff or its author, or a call that rings no more.
+ * @param {Item} item
+ */
+export function isOver(item) {
+  if (item.kind === "case") return item.state === "closed";
+  if (item.kind === "handling") return item.states?.at(-1)?.state === "closed";
+  return item.kind === "page" && (item.state ?? "ringing") !== "ringing";
+}
+
+/**
+ * @template {CaseItem | HandlingItem | PageItem} I
+ * @param {Readonly<Record<string, I>>} held
+ * @param {I} item
+ * @returns {Record<string, I>}
+ */
+function putOrDrop(held, item) {
+  const next = { ...held, [item.id]: item };
+  if (isOver(item)) delete next[item.id];
+  return next;
 }
 
 /**
@@ -254,19 +276,17 @@ function putItem(state, feed, item) {
   switch (item.kind) {
     case "case": {
       if (item.version < (state.versions[item.id] ?? 0)) return state;
-      const cases = { ...state.cases };
-      if (item.state === "closed") delete cases[item.id];
-      else cases[item.id] = item;
+      const cases = putOrDrop(state.cases, item);
       return {
         ...state, cases, versions: { ...state.versions, [item.id]: item.version }, from: { ...state.from, [item.id]: feed },
       };
     }
     case "handling":
-      return { ...state, handling: { ...state.handling, [item.id]: item } };
+      return { ...state, handling: putOrDrop(state.handling, item) };
     case "room":
       return { ...state, rooms: { ...state.rooms, [item.id]: item } };
     case "page":
-      return { ...state, pages: { ...state.pages, [item.id]: item } };
+      return { ...state, pages: putOrDrop(state.pages, item) };
     default:
       return state;
   }
@@ -310,9 +330,8 @@ export function queue(state) {
 
 /**
  * @param {ItemsState} state
- * @returns {PageItem[]} ringing first, newest first
+ * @returns {PageItem[]} what rings, newest first
  */
 export function calls(state) {
-  const rank = (/** @type {PageItem} */ p) => ((p.state ?? "ringing") === "ringing" ? 0 : 1);
-  return Object.values(state.pages).sort((a, b) => rank(a) - rank(b) || b.at - a.at);
+  return Object.values(state.pages).sort((a, b) => b.at - a.at || (a.id < b.id ? -1 : 1));
 }

@@ -1,61 +1,40 @@
 // @ts-check
 /** The moderator's console: the queue by level and age, one open case beside it, the keyboard. */
 
-import { Announcer } from "../core/announcer.js";
-import { drawCase } from "../core/case-panel.js";
-import { connectionBanner } from "../core/connection-banner.js";
+import { drawCase, gist } from "../core/case-panel.js";
 import { el, patch } from "../core/keyed.js";
 import { levelTag } from "../core/message-row.js";
+import { me, onDuty, part } from "../core/on-duty.js";
 import * as store from "../core/store.js";
 import { age, clock, t } from "../core/texts.js";
-import { fetchTicket, Refusal, Wire } from "../core/wire.js";
+import { Refusal } from "../core/wire.js";
 
 /** @typedef {import("../core/frames.js").CaseItem} CaseItem */
 /** @typedef {import("../core/frames.js").CasePage} CasePage */
 /** @typedef {import("../core/case-panel.js").Asked} Asked */
 
-/** @param {string} name */
-const part = (name) => /** @type {HTMLElement} */ (document.querySelector(`[data-${name}]`));
-
-const main = /** @type {HTMLElement} */ (document.getElementById("maincontent"));
-const me = main.dataset.me ?? "";
-const feeds = (main.dataset.feeds ?? "").split(" ").filter(Boolean);
 const list = part("queue");
 const panel = part("case-panel");
 const body = part("case-body");
-const announcer = new Announcer();
-const banner = connectionBanner(part("connection"), (text) => announcer.alert(text));
 const KEYS = "evenkeel.keys";
 
-let items = store.emptyItems();
 /** @type {CasePage | null} */
 let open = null;
 let opening = "";
 let selected = 0;
 
-const wire = new Wire({
-  ticket: () => fetchTicket(document.body.dataset.csrf ?? ""),
-  client: "evenkeel-web/1",
-  features: ["console"],
-  onState: banner,
-  onJoined: (joined) => {
-    items = store.itemsJoined(items, joined);
-    draw();
-  },
-  onEvent: (event) => {
-    const isNew = event.item.kind === "case" && !(event.item.id in items.versions);
-    items = store.itemsEvent(items, event);
-    if (isNew && event.item.kind === "case") {
-      announcer.alert(t("console.new_case", { level: t(`level.${event.item.level}`), name: event.item.subject.name }));
-    }
-    draw();
-    const current = open ? (items.versions[open.case.id] ?? 0) : 0;
-    if (open && current > open.case.version) void openCase(open.case.id, false);
-  },
+const duty = onDuty((before, event) => {
+  if (event?.item.kind === "case" && !(event.item.id in before.versions)) {
+    announcer.alert(t("console.new_case", { level: t(`level.${event.item.level}`), name: event.item.subject.name }));
+  }
+  draw();
+  const current = open ? (duty.items.versions[open.case.id] ?? 0) : 0;
+  if (event && open && current > open.case.version) void openCase(open.case.id, false);
 });
+const { announcer, wire } = duty;
 
 function draw() {
-  const cases = store.queue(items);
+  const cases = store.queue(duty.items);
   selected = Math.min(selected, Math.max(0, cases.length - 1));
   patch(list, cases, { key: (c) => c.id, stamp: (c) => `${JSON.stringify(c)}${open?.case.id === c.id}`, fill: fillCase });
   part("queue-count").textContent = String(cases.length);
@@ -73,7 +52,7 @@ function fillCase(node, c) {
   const link = el("a", { class: "ek-case__link", attrs: { href: `/staff/cases/${encodeURIComponent(c.id)}` } }, [
     levelTag(c.level),
     el("span", { class: "ek-case__name", text: c.subject.name }),
-    el("span", { class: "ek-case__gist", text: c.gist ?? "" }),
+    el("span", { class: "ek-case__gist", text: gist(c) }),
     el("span", { class: "ek-case__meta", text: [c.room_name, kinds].filter(Boolean).join(" · ") }),
     el("span", { class: "ek-case__meta", text: c.owner ? t("console.owner", { name: c.owner.name }) : t("console.nobody") }),
     el("span", { class: "ek-case__meta", attrs: { "data-since": String(c.raised_at), "data-due": c.due_at ? String(c.due_at) : "" } }),
@@ -192,6 +171,4 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-setInterval(tick, 1_000);
-for (const feed of feeds) wire.join(feed);
-wire.start();
+duty.start(tick);

@@ -1,72 +1,52 @@
 // @ts-check
 /** The clinician on call: what rings, and the one button that answers it. Sound is a choice and has a visible twin. */
 
-import { Announcer } from "../core/announcer.js";
-import { connectionBanner } from "../core/connection-banner.js";
 import { el, patch } from "../core/keyed.js";
 import { levelTag } from "../core/message-row.js";
+import { onDuty, part } from "../core/on-duty.js";
 import * as store from "../core/store.js";
 import { age, clock, t } from "../core/texts.js";
-import { fetchTicket, Refusal, Wire } from "../core/wire.js";
+import { Refusal } from "../core/wire.js";
 
 /** @typedef {import("../core/frames.js").PageItem} PageItem */
 
 const RING_MS = 2_000;
 
-/** @param {string} name */
-const part = (name) => /** @type {HTMLElement} */ (document.querySelector(`[data-${name}]`));
-
-const main = /** @type {HTMLElement} */ (document.getElementById("maincontent"));
-const feeds = (main.dataset.feeds ?? "").split(" ").filter(Boolean);
-/** The queue that names what a call is about; "" where this role has none. */
-const queue = main.dataset.queue ?? "";
-const announcer = new Announcer();
-const banner = connectionBanner(part("connection"), (text) => announcer.alert(text));
 const sound = /** @type {HTMLInputElement} */ (part("sound"));
 
-let items = store.emptyItems();
 /** @type {AudioContext | null} */
 let audio = null;
 /** @type {Map<string, string>} what became of a press, by page */
 const results = new Map();
+/** @type {Map<string, PageItem>} calls that rang here and do no more: who took them is shown until the page is left */
+const ended = new Map();
 
-const wire = new Wire({
-  ticket: () => fetchTicket(document.body.dataset.csrf ?? ""),
-  client: "evenkeel-web/1",
-  features: ["console"],
-  onState: banner,
-  onJoined: (joined) => {
-    items = store.itemsJoined(items, joined);
-    draw();
-  },
-  onEvent: (event) => {
-    const before = ringing().length;
-    items = store.itemsEvent(items, event);
-    draw();
-    if (ringing().length > before) {
-      announcer.alert(t("oncall.ringing"));
-      ring();
-    }
-  },
+const duty = onDuty(({ pages }, event) => {
+  const now = duty.items.pages;
+  const item = event?.item;
+  if (item?.kind === "page" && item.id in pages && !(item.id in now)) ended.set(item.id, item);
+  draw();
+  if (event && Object.keys(now).some((id) => !(id in pages))) {
+    announcer.alert(t("oncall.ringing"));
+    ring();
+  }
 });
-
-function ringing() {
-  return store.calls(items).filter((p) => (p.state ?? "ringing") === "ringing");
-}
+const { announcer, wire } = duty;
 
 function draw() {
-  const calls = store.calls(items);
-  patch(part("pages"), calls, {
+  const calls = store.calls(duty.items);
+  const over = [...ended.values()].filter((p) => !(p.id in duty.items.pages)).reverse();
+  patch(part("pages"), [...calls, ...over], {
     key: (p) => p.id,
     stamp: (p) => JSON.stringify([p, about(p), results.get(p.id)]),
     fill: fillCall,
   });
   tick();
   const state = part("oncall-state");
-  const loud = ringing().length > 0;
+  const loud = calls.length > 0;
   state.textContent = t(loud ? "oncall.ringing" : "oncall.quiet");
   state.dataset.ringing = loud ? "yes" : "no";
-  document.title = loud ? `(${ringing().length}) On call` : "On call";
+  document.title = loud ? `(${calls.length}) On call` : "On call";
 }
 
 /**
@@ -74,7 +54,7 @@ function draw() {
  * @param {PageItem} p
  */
 function about(p) {
-  const found = items.cases[p.case];
+  const found = duty.items.cases[p.case];
   return found ? [found.subject.name, found.room_name].filter(Boolean).join(" · ") : "";
 }
 
@@ -154,8 +134,6 @@ sound.addEventListener("change", () => {
   ring();
 });
 setInterval(() => {
-  if (ringing().length) ring();
+  if (store.calls(duty.items).length) ring();
 }, RING_MS);
-setInterval(tick, 1_000);
-for (const feed of [...feeds, queue]) if (feed) wire.join(feed);
-wire.start();
+duty.start(tick);

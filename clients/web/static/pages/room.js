@@ -71,8 +71,10 @@ const wire = new Wire({
       draw(true);
     } else {
       const known = new Set(Object.keys(items.rooms));
+      const before = items.handling;
       items = store.itemsEvent(items, event);
       drawInbox(known, true);
+      if (event.item.kind === "handling" && event.item.id in before && store.isOver(event.item)) finished();
     }
   },
   onRefused: (refused) => {
@@ -279,7 +281,7 @@ function drawInbox(known, live) {
     key: (h) => h.id, stamp: (h) => JSON.stringify(h), tag: "div", fill: (node, h) => fillHandling(node, h, now),
   });
   const panel = part("care");
-  if (panel.dataset.care === "urgent" && current().length) panel.hidden = true;
+  if (["urgent", "finished"].includes(panel.dataset.care ?? "") && current().length) panel.hidden = true;
   const appeared = part("handling").firstElementChild;
   if (live && added.length && appeared) intoSight(appeared);
   if (live && states.length) {
@@ -300,6 +302,17 @@ function drawInbox(known, live) {
   if (live && privates.some((r) => !known.has(r.id))) announcer.alert(t("room.private"));
 }
 
+/** The team has finished with what this person wrote: said once, where its states stood. */
+function finished() {
+  const text = t("handling.closed");
+  const panel = part("care");
+  panel.dataset.care = "finished";
+  panel.className = "ek-handling";
+  panel.replaceChildren(el("p", { text }));
+  panel.hidden = false;
+  announcer.alert(text);
+}
+
 /**
  * Help that has just appeared is seen at once, also where the page was scrolled down to the composer; the message that
  * it belongs to stands below it. Once only: what is added later never moves the page under somebody who writes.
@@ -312,7 +325,7 @@ function intoSight(panel) {
 
 /** What the team has from this person and has not finished with. */
 function current() {
-  return Object.values(items.handling).filter((h) => h.care === "urgent" && !(h.states ?? []).some((s) => s.state === "closed"));
+  return Object.values(items.handling).filter((h) => h.care === "urgent");
 }
 
 /** @param {import("../core/frames.js").HandlingItem} item */

@@ -210,8 +210,6 @@ def upgrade() -> None:
         sa.Column("raised_at", sa.BigInteger(), nullable=False),
         sa.Column("claimed_by", sa.String(length=26), nullable=True),
         sa.Column("claimed_at", sa.BigInteger(), nullable=True),
-        sa.Column("first_opened_by", sa.String(length=26), nullable=True),
-        sa.Column("first_opened_at", sa.BigInteger(), nullable=True),
         sa.Column("closed_by", sa.String(length=26), nullable=True),
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
         sa.Column("outcome", sa.String(length=40), nullable=True),
@@ -364,7 +362,6 @@ def upgrade() -> None:
         sa.Column("room", sa.String(length=26), nullable=False),
         sa.Column("account", sa.String(length=26), nullable=False),
         sa.Column("state", sa.String(length=40), nullable=False),
-        sa.Column("joined_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["account"], ["account.id"], name=op.f("fk_membership_account")),
         sa.ForeignKeyConstraint(["room"], ["room.id"], name=op.f("fk_membership_room")),
         sa.PrimaryKeyConstraint("room", "account", name=op.f("pk_membership")),
@@ -382,6 +379,8 @@ def upgrade() -> None:
         sa.Column("cycle", sa.Integer(), nullable=False),
         sa.Column("audience", sa.String(length=40), nullable=False),
         sa.Column("recipient", sa.String(length=26), nullable=False),
+        sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column("case_version", sa.Integer(), nullable=False),
         sa.Column("channel", sa.String(length=40), nullable=False),
         sa.Column("state", sa.String(length=40), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
@@ -403,7 +402,7 @@ def upgrade() -> None:
             "channel",
             name=op.f("uq_notice_obligation_cycle_rung_recipient_channel"),
         ),
-        comment="One person called by one channel. retention: governance",
+        comment="One person called by one channel, at the level and version of then. retention: governance",
     )
     with op.batch_alter_table("notice", schema=None) as batch_op:
         batch_op.create_index("ix_notice_pending", ["state", "retry_at"], unique=False)
