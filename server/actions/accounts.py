@@ -140,8 +140,11 @@ async def _registered_before(
     return Registered(token, Requester(earlier.id, earlier.name, earlier.role, session.id), codes)
 
 
-async def create_staff(services: Services, name: str, role: Role, password: str) -> str:
-    """Make an account for a member of staff and return its id. For the operator's own commands: no edge calls it.
+async def create_staff(services: Services, name: str, role: Role, password: str, *, by: str | None = None) -> str:
+    """Make an account for a member of staff and return its id. For the operator alone (see `operating`).
+
+    Args:
+        by: who the audit row names.
 
     Raises:
         BadRequest: as `register`; a staff name may say what its bearer does.
@@ -163,7 +166,7 @@ async def create_staff(services: Services, name: str, role: Role, password: str)
                 raise _name_not_available()
             return
         rows.insert_account(tx, services.store.keys, new)
-        _audit(tx, "create_staff", new.id, None, role.value)
+        _audit(tx, "create_staff", new.id, by, role.value)
 
     await services.store.write(run)
     return new.id
