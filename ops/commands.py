@@ -248,17 +248,45 @@ def bench_path(rounds: Rounds = 3, seconds: Seconds = 5.0, folder: Folder = None
     from ops.bench.path import bench_path as run
 
     figures = run(folder, rounds=rounds, seconds=seconds, progress=_say)
+    flush = f"flush of this disk: p50 {figures['flush_p50_ms']} ms, p99 {figures['flush_p99_ms']} ms"
+    answer(as_json, figures, *_goals(figures), flush)
+
+
+@bench.command("console")
+@speaks_plainly
+def bench_console(
+    messages: Annotated[int, typer.Option(min=1, help="One after the other.")] = 200,
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """From a member's urgent message to the moderators' console, on a service with nothing else to do."""
+    from ops.bench.console import bench_console as run
+
+    figures = run(folder, messages=messages, progress=_say)
     lines = [
+        f"{name}: p50 {figures[key]['p50']} ms, p99 {figures[key]['p99']} ms, most {figures[key]['max']} ms"
+        for name, key in (("on the console", "console_ms"), ("acknowledged", "ack_ms"), ("flush", "flush_ms"))
+    ]
+    answer(as_json, figures, *_goals(figures), *lines)
+
+
+@bench.command("first-run")
+@speaks_plainly
+def bench_first_run(as_json: Json = False) -> None:
+    """From a fresh clone of what is committed, through `make demo`, to the first live message over a socket."""
+    from ops.bench.first_run import bench_first_run as run
+
+    figures = run(progress=_say)
+    answer(as_json, figures, *_goals(figures))
+
+
+def _goals(figures: dict[str, Any]) -> list[str]:
+    """A line for each goal: met or missed, by what, against what."""
+    return [
         f"{'met   ' if goal['met'] else 'MISSED'}  {name}: {goal['value']:,.1f}"
         f" (goal {'at least' if 'at_least' in goal else 'at most'} {goal.get('at_least', goal.get('at_most')):,.1f})"
         for name, goal in figures["goals"].items()
     ]
-    answer(
-        as_json,
-        figures,
-        *lines,
-        f"flush of this disk: p50 {figures['flush_p50_ms']} ms, p99 {figures['flush_p99_ms']} ms",
-    )
 
 
 Seed = Annotated[int | None, typer.Option(help="To repeat a campaign's choices; a new one if not given.")]
