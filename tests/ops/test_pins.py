@@ -22,7 +22,7 @@ BY_NAME = {"httptools": "uvicorn.protocols.http.httptools_impl", "nhsuk-frontend
 
 @functools.cache
 def imported() -> set[str]:
-    """Every module that a program of ours imports, by its first name and its whole one, and every text in it."""
+    """Every module that a program of ours imports, by its first name and its whole one; `BY_NAME`'s where named."""
     names: set[str] = set()
     for package in ("server", "moderation", "watchwords", "clients", "ops"):
         for path in (ROOT / package).rglob("*.py"):
@@ -33,8 +33,8 @@ def imported() -> set[str]:
                     names.update(alias.name.partition(".")[0] for alias in node.names)
                 elif isinstance(node, ast.ImportFrom):
                     names |= {(node.module or "").partition(".")[0], node.module or ""}
-                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    names.add(node.value)
+                elif isinstance(node, ast.Constant) and node.value in BY_NAME.values():
+                    names.add(str(node.value))
     return names
 
 
