@@ -28,6 +28,8 @@ _INSTALL_TIMEOUT_S = 600
 _VERSION_TIMEOUT_S = 30
 # In TEST_BROWSER: do not look again.
 NONE = "none"
+# Nothing that somebody could use: empty lines, and where in a program it happened.
+_INSIDE = re.compile(r"\s*(at\s.*|[{}]*)$")
 
 
 class NoBrowserError(Exception):
@@ -117,7 +119,7 @@ def _failure_of(commands: list[list[str]]) -> str | None:
         except (OSError, subprocess.TimeoutExpired) as error:
             failure = type(error).__name__
             continue
-        lines = done.stdout.strip().splitlines() or ["no output"]
+        lines = [line.strip() for line in done.stdout.splitlines() if not _INSIDE.match(line)] or ["no output"]
         failure = None if done.returncode == 0 else f"status {done.returncode}, {lines[-1]}"
     return failure
 
