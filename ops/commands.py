@@ -6,12 +6,15 @@ Modules with heavy imports are imported by the command that needs them, so that 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import os
 import secrets
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -289,6 +292,14 @@ def _goals(figures: dict[str, Any]) -> list[str]:
     ]
 
 
+class Kind(StrEnum):
+    """What a campaign's database is."""
+
+    SQLITE = "sqlite"
+    POSTGRES = "postgres"
+
+
+OfKind = Annotated[Kind, typer.Option("--database", help="A SQLite file, or a PostgreSQL server, made for it.")]
 Seed = Annotated[int | None, typer.Option(help="To repeat a campaign's choices; a new one if not given.")]
 
 
@@ -300,11 +311,13 @@ def torture_everything(
         float | None, typer.Option(min=1, help="End after so long; without it, the whole campaign.")
     ] = None,
     seed: Seed = None,
+    database: OfKind = Kind.SQLITE,
     as_json: Json = False,
 ) -> None:
     """Kill the service on purpose and check its promises; without a command, `kill`."""
     if context.invoked_subcommand is None:
-        _torture(WHOLE_CAMPAIGN, seed, None, seconds, as_json)
+        with _campaign_database(database, None) as url:
+            _torture(WHOLE_CAMPAIGN, seed, url, seconds, as_json)
 
 
 @torture.command("kill")
@@ -312,26 +325,46 @@ def torture_everything(
 def torture_kill(
     kills: Annotated[int, typer.Option(min=1, help="How many servers to kill.")] = WHOLE_CAMPAIGN,
     seed: Seed = None,
+    database: OfKind = Kind.SQLITE,
     database_url: Annotated[
-        str | None, typer.Option("--database-url", help="An empty database; else a SQLite file that is thrown away.")
+        str | None, typer.Option("--database-url", help="An empty database, instead of one that is thrown away.")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Kill the server at named places and at random while people talk; nothing acknowledged may be lost."""
-    _torture(kills, seed, database_url, None, as_json)
+    with _campaign_database(database, database_url) as url:
+        _torture(kills, seed, url, None, as_json)
 
 
-def _torture(kills: int, seed: int | None, database_url: str | None, seconds: float | None, as_json: bool) -> None:
+@contextlib.contextmanager
+def _campaign_database(kind: Kind, given: str | None) -> Iterator[str]:
+    """The URL of an empty database, gone after the block unless it was given."""
+    if given is not None:
+        yield given
+    elif kind is Kind.SQLITE:
+        with tempfile.TemporaryDirectory(prefix="evenkeel-torture-") as made:
+            yield f"sqlite:///{made}/torture.db"
+    else:
+        from ops.setup.postgres import running_postgres
+
+        with running_postgres() as server:
+            url = server.create_database()
+            try:
+                yield url
+            finally:
+                server.drop_database(url)
+
+
+def _torture(kills: int, seed: int | None, database_url: str, seconds: float | None, as_json: bool) -> None:
     from ops.torture.kill import run_campaign
 
     chosen = secrets.randbelow(2**31) if seed is None else seed
     _say(f"seed {chosen}")
     with tempfile.TemporaryDirectory(prefix="evenkeel-torture-") as made:
-        url = database_url or f"sqlite:///{made}/torture.db"
         campaign = asyncio.run(
             run_campaign(
                 Path(made),
-                url,
+                database_url,
                 kills=kills,
                 seed=chosen,
                 seconds=seconds,
