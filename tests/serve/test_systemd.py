@@ -9,7 +9,6 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,45 +66,32 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return run_apart(lambda: make_trial(tmp_path, f"sqlite:///{tmp_path / 'e.db'}", rooms=1, per_room=1)).environ
 
 
-@pytest.fixture(params=["path", "abstract"])
-def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Manager, str]]:
-    """A service manager and the NOTIFY_SOCKET that it gives out."""
-    if request.param == "path":
-        address = named = str(tmp_path / "notify")
-    else:
-        named = f"@evenkeel-{os.getpid()}-{tmp_path.name}"
-        address = "\0" + named[1:]
-    made = Manager(address)
-    try:
-        yield made, named
-    finally:
-        made.close()
-
-
-def test_the_service_manager_is_told_when_it_serves_lives_and_stops(
-    tmp_path: Path, manager: tuple[Manager, str]
-) -> None:
+def test_the_service_manager_is_told_when_it_serves_lives_and_stops(tmp_path: Path) -> None:
     """READY once and only when it answers, WATCHDOG all the while, STOPPING once; all from the main process."""
-    listening, named = manager
     assert evenkeel(tmp_path, "init", "--json").returncode == 0
-    with served(tmp_path, environ={"NOTIFY_SOCKET": named}) as running:
-        told = listening.until("READY=1")
-        assert [said.state for said in told] == ["READY=1"]
-        with socket.create_connection(("127.0.0.1", running.port), timeout=5):
-            told += listening.until("WATCHDOG=1") + listening.until("WATCHDOG=1")
-        running.process.send_signal(signal.SIGTERM)
-        told += listening.until("STOPPING=1")
-        assert running.process.wait(30) == 0
+    listening = Manager(str(tmp_path / "notify"))
+    try:
+        with served(tmp_path, environ={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as running:
+            told = listening.until("READY=1")
+            assert [said.state for said in told] == ["READY=1"]
+            with socket.create_connection(("127.0.0.1", running.port), timeout=5):
+                told += listening.until("WATCHDOG=1") + listening.until("WATCHDOG=1")
+            running.process.send_signal(signal.SIGTERM)
+            told += listening.until("STOPPING=1")
+            assert running.process.wait(30) == 0
+    finally:
+        listening.close()
     states = [said.state for said in told]
     assert (states.count("READY=1"), states.count("STOPPING=1")) == (1, 1)
     assert {said.pid for said in told} == {running.process.pid}
 
 
 def test_the_watchdog_is_fed_while_a_worker_is_replaced(tmp_path: Path, environ: dict[str, str]) -> None:
-    """A worker that dies is the supervisor's business: the service manager hears no silence meanwhile."""
-    listening = Manager(str(tmp_path / "notify"))
+    """A worker that dies is the supervisor's business: the service manager, at an address without a file, hears on."""
+    named = f"evenkeel-{os.getpid()}-{tmp_path.name}"
+    listening = Manager(f"\0{named}")
     try:
-        with supervisor(tmp_path, {**environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}) as running:
+        with supervisor(tmp_path, {**environ, "NOTIFY_SOCKET": f"@{named}"}) as running:
             listening.until("READY=1")
             os.kill(running.said("serving")["pid"], signal.SIGKILL)
             running.said("worker_ended")
