@@ -6,12 +6,15 @@ Modules with heavy imports are imported by the command that needs them, so that 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import os
 import secrets
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -248,19 +251,55 @@ def bench_path(rounds: Rounds = 3, seconds: Seconds = 5.0, folder: Folder = None
     from ops.bench.path import bench_path as run
 
     figures = run(folder, rounds=rounds, seconds=seconds, progress=_say)
+    flush = f"flush of this disk: p50 {figures['flush_p50_ms']} ms, p99 {figures['flush_p99_ms']} ms"
+    answer(as_json, figures, *_goals(figures), flush)
+
+
+@bench.command("console")
+@speaks_plainly
+def bench_console(
+    messages: Annotated[int, typer.Option(min=1, help="One after the other.")] = 200,
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """From a member's urgent message to the moderators' console, on a service with nothing else to do."""
+    from ops.bench.console import bench_console as run
+
+    figures = run(folder, messages=messages, progress=_say)
     lines = [
+        f"{name}: p50 {figures[key]['p50']} ms, p99 {figures[key]['p99']} ms, most {figures[key]['max']} ms"
+        for name, key in (("on the console", "console_ms"), ("acknowledged", "ack_ms"), ("flush", "flush_ms"))
+    ]
+    answer(as_json, figures, *_goals(figures), *lines)
+
+
+@bench.command("first-run")
+@speaks_plainly
+def bench_first_run(as_json: Json = False) -> None:
+    """From a fresh clone of what is committed, through `make demo`, to the first live message over a socket."""
+    from ops.bench.first_run import bench_first_run as run
+
+    figures = run(progress=_say)
+    answer(as_json, figures, *_goals(figures))
+
+
+def _goals(figures: dict[str, Any]) -> list[str]:
+    """A line for each goal: met or missed, by what, against what."""
+    return [
         f"{'met   ' if goal['met'] else 'MISSED'}  {name}: {goal['value']:,.1f}"
         f" (goal {'at least' if 'at_least' in goal else 'at most'} {goal.get('at_least', goal.get('at_most')):,.1f})"
         for name, goal in figures["goals"].items()
     ]
-    answer(
-        as_json,
-        figures,
-        *lines,
-        f"flush of this disk: p50 {figures['flush_p50_ms']} ms, p99 {figures['flush_p99_ms']} ms",
-    )
 
 
+class Kind(StrEnum):
+    """What a campaign's database is."""
+
+    SQLITE = "sqlite"
+    POSTGRES = "postgres"
+
+
+OfKind = Annotated[Kind, typer.Option("--database", help="A SQLite file, or a PostgreSQL server, made for it.")]
 Seed = Annotated[int | None, typer.Option(help="To repeat a campaign's choices; a new one if not given.")]
 
 
@@ -272,11 +311,13 @@ def torture_everything(
         float | None, typer.Option(min=1, help="End after so long; without it, the whole campaign.")
     ] = None,
     seed: Seed = None,
+    database: OfKind = Kind.SQLITE,
     as_json: Json = False,
 ) -> None:
     """Kill the service on purpose and check its promises; without a command, `kill`."""
     if context.invoked_subcommand is None:
-        _torture(WHOLE_CAMPAIGN, seed, None, seconds, as_json)
+        with _campaign_database(database, None) as url:
+            _torture(WHOLE_CAMPAIGN, seed, url, seconds, as_json)
 
 
 @torture.command("kill")
@@ -284,26 +325,46 @@ def torture_everything(
 def torture_kill(
     kills: Annotated[int, typer.Option(min=1, help="How many servers to kill.")] = WHOLE_CAMPAIGN,
     seed: Seed = None,
+    database: OfKind = Kind.SQLITE,
     database_url: Annotated[
-        str | None, typer.Option("--database-url", help="An empty database; else a SQLite file that is thrown away.")
+        str | None, typer.Option("--database-url", help="An empty database, instead of one that is thrown away.")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Kill the server at named places and at random while people talk; nothing acknowledged may be lost."""
-    _torture(kills, seed, database_url, None, as_json)
+    with _campaign_database(database, database_url) as url:
+        _torture(kills, seed, url, None, as_json)
 
 
-def _torture(kills: int, seed: int | None, database_url: str | None, seconds: float | None, as_json: bool) -> None:
+@contextlib.contextmanager
+def _campaign_database(kind: Kind, given: str | None) -> Iterator[str]:
+    """The URL of an empty database, gone after the block unless it was given."""
+    if given is not None:
+        yield given
+    elif kind is Kind.SQLITE:
+        with tempfile.TemporaryDirectory(prefix="evenkeel-torture-") as made:
+            yield f"sqlite:///{made}/torture.db"
+    else:
+        from ops.setup.postgres import running_postgres
+
+        with running_postgres() as server:
+            url = server.create_database()
+            try:
+                yield url
+            finally:
+                server.drop_database(url)
+
+
+def _torture(kills: int, seed: int | None, database_url: str, seconds: float | None, as_json: bool) -> None:
     from ops.torture.kill import run_campaign
 
     chosen = secrets.randbelow(2**31) if seed is None else seed
     _say(f"seed {chosen}")
     with tempfile.TemporaryDirectory(prefix="evenkeel-torture-") as made:
-        url = database_url or f"sqlite:///{made}/torture.db"
         campaign = asyncio.run(
             run_campaign(
                 Path(made),
-                url,
+                database_url,
                 kills=kills,
                 seed=chosen,
                 seconds=seconds,

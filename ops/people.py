@@ -1,96 +1,70 @@
-"""Accounts and shifts made from the command line: the same actions as everywhere, and a password shown once."""
+"""Accounts and shifts made from the command line: by the service that is running, else here, in the same way."""
 
 from __future__ import annotations
 
-import secrets
+import asyncio
+import os
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
-from moderation.types import Role
-from server.actions.accounts import create_staff
-from server.auth.credentials import name_key
-from server.errors import BadRequest, NotFound
-from server.main import open_services
+from ops.admin import ask_service
+from server.actions.operating import AddedPerson, AddedShift
+from server.admin.commands import AddPerson, AddShift, Command, run
+from server.admin.place import operator_name
+from server.errors import Misconfigured
 from server.settings import Settings
-from server.store.accounts import account_by_key, insert_shift
-from server.store.unit import Tx
 
-# No letters or digits that are misread when copied by hand; twenty of these are a hundred bits.
-_READABLE: Final = "23456789abcdefghjkmnpqrstuvwxyzABCDEFGHJKMNPQRSTUVWXYZ"
-
-
-@dataclass(frozen=True, slots=True)
-class AddedPerson:
-    """An account that was just made; `password` is kept nowhere else."""
-
-    account: str
-    name: str
-    role: str
-    password: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class AddedShift:
-    """Somebody is on duty for [starts_at, ends_at)."""
-
-    id: str
-    starts_at: datetime
-    ends_at: datetime
-
-
-def new_password() -> str:
-    """Four groups of five random characters."""
-    return "-".join("".join(secrets.choice(_READABLE) for _ in range(5)) for _ in range(4))
+A = TypeVar("A", AddedPerson, AddedShift)
+# A service that is starting has its database before it has its socket.
+STARTING_S: Final = 10.0
+_LOOK_S: Final = 0.2
 
 
 async def add_staff(settings: Settings, people: Sequence[tuple[str, str]]) -> list[AddedPerson]:
     """Make an account for each (role, name).
 
     Raises:
-        BadRequest: no such role, or a name that can not be had; the people before it have their accounts.
-        Misconfigured: the service is running on this SQLite database, or the database is not ready.
+        ServiceError: no such role, or a name that can not be had; the people before it have their accounts. Or the
+            database is not ready, or used by something that is no service.
     """
-    if not people:
-        return []
-    wanted = [(_role(role), name) for role, name in people]
-    added = []
-    async with open_services(settings) as services:
-        for role, name in wanted:
-            password = new_password()
-            account = await create_staff(services, name, role, password)
-            added.append(AddedPerson(account, name, role.value, password))
-    return added
+    return await _carry_out(settings, [AddPerson(role, name) for role, name in people], AddedPerson)
 
 
 async def add_shift(settings: Settings, name: str, starts_at: datetime | None, lasts: timedelta) -> AddedShift:
     """Put a member of staff on duty in their role, from `starts_at` (None: now).
 
     Raises:
-        NotFound: nobody has that name.
-        BadRequest: they are not staff.
+        ServiceError: nobody has that name, or they are not staff. Or as `add_staff`.
     """
+    command = AddShift(name, lasts / timedelta(hours=1), starts_at)
+    (made,) = await _carry_out(settings, [command], AddedShift)
+    return made
+
+
+async def _carry_out(settings: Settings, commands: Sequence[Command], answer: type[A]) -> list[A]:
+    """The answers to the commands, in order."""
+    done: list[A] = []
+    until = time.monotonic() + STARTING_S
+    while len(done) < len(commands):
+        answered = await ask_service(settings, commands[len(done)], answer)
+        if answered is not None:
+            done.append(answered)
+            continue
+        try:
+            return done + await _carry_out_here(settings, commands[len(done) :], answer)
+        except Misconfigured as error:
+            if error.error_code != "database_in_use" or time.monotonic() > until:
+                raise
+        await asyncio.sleep(_LOOK_S)
+    return done
+
+
+async def _carry_out_here(settings: Settings, commands: Sequence[Command], answer: type[A]) -> list[A]:
+    from server.main import open_services  # a second that a command to a running service does not need
+
+    operator = operator_name(os.geteuid())
     async with open_services(settings) as services:
-
-        def unit(tx: Tx) -> AddedShift:
-            found = account_by_key(tx.conn, name_key(name))
-            if found is None:
-                raise NotFound("Nobody has an account by that name.", field="name")
-            if found.role is Role.MEMBER:
-                raise BadRequest("Only staff can be on duty.", field="name")
-            begins = starts_at or tx.now
-            return AddedShift(insert_shift(tx, found.id, found.role, begins, begins + lasts), begins, begins + lasts)
-
-        return await services.store.write(unit)
-
-
-def _role(name: str) -> Role:
-    try:
-        role = Role(name.replace("-", "_"))
-    except ValueError:
-        role = Role.MEMBER
-    if role is Role.MEMBER:
-        names = ", ".join(role.value for role in Role if role is not Role.MEMBER)
-        raise BadRequest(f"Choose a staff role: {names}.", field="role")
-    return role
+        answers = [await run(services, operator, command) for command in commands]
+    return [made for made in answers if isinstance(made, answer)]

@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+# How PostgreSQL is asked for its time, in microseconds since 1970: by `store.clock`, and by the supervisor for itself.
+SERVER_CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

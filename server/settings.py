@@ -28,6 +28,8 @@ class Settings(BaseSettings):
         default="sqlite:///var/evenkeel.db", validation_alias=AliasChoices("DATABASE_URL", "EVENKEEL_DATABASE_URL")
     )
     key_file: Path = Path("var/evenkeel.key")
+    # None: see `server.admin.place`.
+    admin_socket: Path | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     origins: Annotated[tuple[str, ...], NoDecode] = ()

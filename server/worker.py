@@ -20,6 +20,7 @@ import structlog
 import uvloop
 from structlog.typing import EventDict
 
+from server.admin.listener import answering
 from server.errors import Misconfigured
 from server.main import Watch, open_services, serve_edges, stop_on_signals
 from server.settings import Settings, load_settings
@@ -29,7 +30,7 @@ from server.supervisor.window import Window
 
 async def serve(settings: Settings, listener: socket.socket, watch: Watch) -> None:
     """Serve until told to stop, then drain."""
-    async with open_services(settings, watch) as services:
+    async with open_services(settings, watch) as services, answering(services):
         await serve_edges(services, listener, stop_on_signals(), watch)
 
 

@@ -2,54 +2,51 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from sqlalchemy.ext.asyncio import AsyncConnection
-
     from tests.servers import PostgresServer
 
+T = TypeVar("T")
 
-@asynccontextmanager
-async def connected(database_url: str) -> AsyncIterator[AsyncConnection]:
-    url = make_url(database_url)
-    if url.drivername == "sqlite":
-        url = url.set(drivername="sqlite+aiosqlite")
-    engine = create_async_engine(url)
-    try:
-        async with engine.connect() as connection:
-            yield connection
-    finally:
-        await engine.dispose()
+
+async def connected(database_url: str, fn: Callable[[Connection], T]) -> T:
+    """Run `fn` on a connection of its own, and commit."""
+    if make_url(database_url).drivername == "sqlite":
+        engine = create_engine(database_url, poolclass=NullPool)
+        with engine.begin() as connection:
+            return fn(connection)
+    async_engine = create_async_engine(database_url, poolclass=NullPool)
+    async with async_engine.begin() as async_connection:
+        return await async_connection.run_sync(fn)
 
 
 def table_names(connection: Connection) -> list[str]:
     return inspect(connection).get_table_names()
 
 
+def make_one(connection: Connection) -> None:
+    connection.execute(text("CREATE TABLE kept (id integer PRIMARY KEY)"))
+    connection.execute(text("INSERT INTO kept VALUES (7)"))
+
+
 async def test_a_database_keeps_what_was_committed(database_url: str) -> None:
     """A row committed on one connection is read on the next, on either kind of database."""
-    async with connected(database_url) as first:
-        await first.execute(text("CREATE TABLE kept (id integer PRIMARY KEY)"))
-        await first.execute(text("INSERT INTO kept VALUES (7)"))
-        await first.commit()
-    async with connected(database_url) as second:
-        assert (await second.execute(text("SELECT id FROM kept"))).scalars().all() == [7]
+    await connected(database_url, make_one)
+    kept = await connected(database_url, lambda conn: conn.execute(text("SELECT id FROM kept")).scalars().all())
+    assert kept == [7]
 
 
 async def test_a_database_is_given_empty(database_url: str) -> None:
     """No test sees a table that another made."""
-    async with connected(database_url) as connection:
-        assert await connection.run_sync(table_names) == []
-        await connection.execute(text("CREATE TABLE kept (id integer PRIMARY KEY)"))
-        await connection.commit()
+    assert await connected(database_url, table_names) == []
+    await connected(database_url, make_one)
 
 
 def test_sqlite_url_opens_with_the_plain_driver_too(database_url: str) -> None:
@@ -66,6 +63,9 @@ def test_sqlite_url_opens_with_the_plain_driver_too(database_url: str) -> None:
 async def test_postgres_is_as_durable_as_in_production(postgres_server: PostgresServer) -> None:
     """The test server has not bought speed with durability."""
     url = postgres_server.url.render_as_string(hide_password=False)
-    async with connected(url) as connection:
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            assert (await connection.execute(text(f"SHOW {setting}"))).scalar_one() == "on", setting
+    names = ("fsync", "synchronous_commit", "full_page_writes")
+
+    def settings(connection: Connection) -> list[str]:
+        return [connection.execute(text(f"SHOW {name}")).scalar_one() for name in names]
+
+    assert await connected(url, settings) == ["on", "on", "on"]

@@ -12,7 +12,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -103,13 +103,13 @@ async def run_campaign(
     kills: int,
     seed: int,
     places: tuple[str, ...] = killpoints.ALL,
-    until_hit: str | None = None,
+    until_hit: Collection[str] = (),
     seconds: float | None = None,
     progress: Callable[[int, str], None] = lambda done, where: None,
 ) -> Campaign:
     """Kill `kills` servers (or as many as `seconds` allow) over an empty database and judge what is left.
 
-    With `until_hit` every server is ordered to die at that place, and the first that did is the last.
+    With `until_hit` the servers are ordered to die at those places in turn, each until one did; then it is over.
     """
     rng = random.Random(seed)  # noqa: S311 - chosen at random, to be repeated, not to be kept secret
     campaign = Campaign(seed, database_url.partition(":")[0])
@@ -120,10 +120,14 @@ async def run_campaign(
         stage = _Stage(trial, listener.getsockname()[1], rng)
         factory = ServerFactory(trial.environ, folder / "server.log")
         async with stage:
-            orders = [_order(until_hit, rng) for _ in range(kills)] if until_hit else plan(kills, rng, places)
-            for done, order in enumerate(orders):
-                if until_hit and campaign.hits[until_hit]:
-                    break
+            orders = plan(kills, rng, places)
+            for done in range(kills):
+                order = orders[done]
+                if until_hit:
+                    left = [place for place in until_hit if not campaign.hits[place]]
+                    if not left:
+                        break
+                    order = _order(left[done % len(left)], rng)
                 if seconds is not None and time.monotonic() - began > seconds:
                     break
                 server = factory.start(listener, order)

@@ -146,8 +146,11 @@ async def _registered_before(
     return Registered(token, Requester(earlier.id, earlier.name, earlier.role, session.id), codes)
 
 
-async def create_staff(services: Services, name: str, role: Role, password: str) -> str:
-    """Make an account for a member of staff and return its id. For the operator's own commands: no edge calls it.
+async def create_staff(services: Services, name: str, role: Role, password: str, *, by: str | None = None) -> str:
+    """Make an account for a member of staff and return its id. For the operator alone (see `operating`).
+
+    Args:
+        by: who the audit row names.
 
     Raises:
         BadRequest: as `register`; a staff name may say what its bearer does.
@@ -170,7 +173,7 @@ async def create_staff(services: Services, name: str, role: Role, password: str)
                 raise _name_not_available()
             return
         rows.insert_account(tx, services.store.keys, new)
-        tx.audit(AuditEntry("create_staff", "account", new.id, request_id, None, role.value))
+        tx.audit(AuditEntry("create_staff", "account", new.id, request_id, by, role.value))
 
     await services.store.write(run)
     return new.id

@@ -306,9 +306,11 @@ def use_ticket(tx: Tx, session_id: str, hashed: bytes) -> bool:
 # --- duty -------------------------------------------------------------------------------------------------------------
 
 
-def insert_shift(tx: Tx, account_id: str, role: Role, starts_at: datetime, ends_at: datetime) -> str:
-    """Put somebody on duty for [starts_at, ends_at); returns the shift's id."""
-    shift_id = new_id()
+def insert_shift(
+    tx: Tx, account_id: str, role: Role, starts_at: datetime, ends_at: datetime, shift_id: str | None = None
+) -> str:
+    """Put somebody on duty for [starts_at, ends_at); returns the shift's id, a new one if none is given."""
+    shift_id = shift_id or new_id()
     tx.conn.execute(
         insert(shift).values(id=shift_id, account=account_id, role=role.value, starts_at=starts_at, ends_at=ends_at)
     )

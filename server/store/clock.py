@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, text
 
-from server.clock import Clock
+from server.clock import SERVER_CLOCK, Clock
 
-_SERVER_CLOCK = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+_SERVER_CLOCK = text(SERVER_CLOCK)
 
 DbNow = Callable[[Connection], int]
 

@@ -23,6 +23,7 @@ from server.supervisor.window import Window
 
 MISCONFIGURED: Final = 2
 _STEP_S: Final = 0.25
+_NOTIFY_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ def notify_systemd(state: str, environ: Mapping[str, str] = os.environ) -> None:
         return
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as there:
+            there.settimeout(_NOTIFY_S)  # a manager that does not read must not stop what watches the workers
             there.connect("\0" + address[1:] if address.startswith("@") else address)
             there.sendall(state.encode())
     except OSError:
@@ -177,7 +179,8 @@ class Minder:
                     if not is_ready:
                         is_ready = self._was_ready = True
                         self._ready(worker.pid)
-                if is_ready:
+                if self._was_ready:
+                    # Also while a worker is replaced, for which start_s bounds the silence: this process is well.
                     notify_systemd("WATCHDOG=1", self._environ)
                 if self._stop.is_set() and told_at is None:
                     told_at = now

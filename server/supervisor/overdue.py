@@ -1,7 +1,8 @@
 """A second pair of eyes: obligations that nobody moves on, read from the database by the supervisor itself.
 
 Reads only, on a connection of its own, made anew for each look: whatever state the worker or the last connection is in
-says nothing about this one. Time is this machine's, passed through the mapping that a demonstration may hold.
+says nothing about this one. Time is the database's, by which the due times were written, passed through the mapping
+that a demonstration may hold.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from server.clock import ClockMapping, real_us
+from server.clock import SERVER_CLOCK, ClockMapping, real_us
 from server.supervisor.alarm import Alarm
 
 OVERDUE: Final = "obligation_overdue"
@@ -55,16 +56,24 @@ class Late:
     late_s: float
 
 
-def read_sqlite(path: str) -> list[Rows]:
-    """The answers to the queries, from a file opened read-only."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One look: the database's time in microseconds since 1970, not yet mapped, and the answers to the queries."""
+
+    now_us: int
+    answers: Sequence[Rows]
+
+
+def read_sqlite(path: str) -> Seen:
+    """A look into a file opened read-only. SQLite has no clock of its own: it is this machine's."""
     connection = sqlite3.connect(f"file:{urllib.parse.quote(path)}?mode=ro", uri=True, timeout=TIMEOUT_S)
     try:
-        return [connection.execute(query).fetchall() for query in QUERIES]
+        return Seen(real_us(), [connection.execute(query).fetchall() for query in QUERIES])
     finally:
         connection.close()
 
 
-def reader_for(database_url: str) -> Callable[[], list[Rows]]:
+def reader_for(database_url: str) -> Callable[[], Seen]:
     """How to look into the database of a URL as the settings write it."""
     scheme, _, rest = database_url.partition("://")
     if scheme.startswith("sqlite"):
@@ -72,13 +81,18 @@ def reader_for(database_url: str) -> Callable[[], list[Rows]]:
     # Only where it is needed: this process is small without an event loop and a driver.
     from server.supervisor.postgres import read_postgres
 
-    return lambda: read_postgres(f"postgresql://{rest}", QUERIES, TIMEOUT_S)
+    def look() -> Seen:
+        clock, *answers = read_postgres(f"postgresql://{rest}", (SERVER_CLOCK, *QUERIES), TIMEOUT_S)
+        return Seen(int(clock[0][0]), answers)
+
+    return look
 
 
-def find_late(answers: list[Rows], now_us: int, after_s: float) -> list[Late]:
+def find_late(seen: Seen, after_s: float) -> list[Late]:
     """What is to be raised now, the latest first."""
+    answers = seen.answers
     mapping = ClockMapping(*answers[0][0]) if answers[0] else ClockMapping()
-    mapped = mapping.apply(now_us)
+    mapped = mapping.apply(seen.now_us)
 
     def late_s(due_us: int) -> float:
         return (mapped - due_us) / 1e6 / mapping.speed
@@ -97,7 +111,7 @@ class OverdueWatch:
     """Looks every few seconds, in a thread of its own, and raises what it finds again and again until it is moved on.
 
     Args:
-        read: gives the answers to the queries; may raise or take its time.
+        read: looks into the database; may raise or take its time.
         after_s: how late an obligation may be; also for how long the database may be out of sight.
         again_s: between two alarms about one obligation.
         look_s: between two looks.
@@ -105,7 +119,7 @@ class OverdueWatch:
 
     def __init__(
         self,
-        read: Callable[[], list[Rows]],
+        read: Callable[[], Seen],
         alarm: Alarm,
         *,
         after_s: float = AFTER_S,
@@ -137,7 +151,7 @@ class OverdueWatch:
         """Look once. Never raises."""
         now = self._clock()
         try:
-            late = find_late(self._read(), real_us(), self._after_s)
+            late = find_late(self._read(), self._after_s)
         except Exception as error:
             self._blind(now, type(error).__name__)
             return

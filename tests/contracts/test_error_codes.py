@@ -8,8 +8,11 @@ from pathlib import Path
 from server.protocol.codes import ErrorCode
 
 ROOT = Path(__file__).resolve().parents[2] / "server"
-# Faults of the operator's, which stop the program before anybody is connected.
-OPERATOR = {"wrong_kind", "migration_needed", "not_initialised", "database_in_use"}
+# What only the operator is told: before anybody is connected, or at the admin socket.
+OPERATOR = {
+    *("wrong_kind", "migration_needed", "not_initialised", "database_in_use"),
+    *("not_the_operator", "too_slow", "unknown_outcome"),
+}
 
 
 def codes_in(tree: ast.AST) -> set[str]:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,12 +66,51 @@ class Supervisor:
 @contextlib.contextmanager
 def supervisor(folder: Path, environ: dict[str, str], module: str = "server.supervisor") -> Iterator[Supervisor]:
     """A supervisor on a free port, gone after the block however it ends."""
-    log = folder / "supervisor.log"
     env = {**os.environ, **environ, "EVENKEEL_PORT": "0", "PYTHONPATH": str(ROOT)}
+    with _started(folder, [sys.executable, "-m", module], env) as running:
+        yield running
+
+
+def evenkeel(folder: Path, *arguments: str, url: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command of the program to its end, as the operator of the service of `folder`."""
+    return subprocess.run(
+        [sys.executable, "-m", "ops.cli", *arguments],
+        env=operators_environ(folder, url),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        timeout=90,
+    )
+
+
+@contextlib.contextmanager
+def served(folder: Path, url: str | None = None, environ: Mapping[str, str] | None = None) -> Iterator[Supervisor]:
+    """`evenkeel serve` for the service of `folder`, which must have been set up; gone after the block."""
+    env = {**operators_environ(folder, url), **(environ or {})}
+    with _started(folder, [sys.executable, "-m", "ops.cli", "serve"], env) as running:
+        yield running
+
+
+def operators_environ(folder: Path, url: str | None = None) -> dict[str, str]:
+    """The environment of a service whose key, and database unless `url` names one, are in `folder`."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "DATABASE_URL": url or f"sqlite:///{folder / 'e.db'}",
+        "EVENKEEL_KEY_FILE": str(folder / "e.key"),
+        "EVENKEEL_PORT": "0",
+        "EVENKEEL_ARGON2_MEMORY_KIB": "8",
+        "EVENKEEL_ARGON2_PASSES": "1",
+    }
+
+
+@contextlib.contextmanager
+def _started(folder: Path, command: Sequence[str], env: Mapping[str, str]) -> Iterator[Supervisor]:
+    log = folder / "supervisor.log"
     with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module], cwd=ROOT, env=env, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL)
     try:
         yield Supervisor(process, log)
     finally:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import stat
 import subprocess
 import sys
@@ -13,33 +11,10 @@ from pathlib import Path
 import pytest
 
 from server.store.migrate import DEMO, prepare_database
-from tests.serve.support import ROOT, until
+from tests.serve.support import ROOT, evenkeel, served
 from tests.servers import run_apart
 
 pytestmark = pytest.mark.timeout(120)
-
-
-def evenkeel(folder: Path, *arguments: str, url: str | None = None) -> subprocess.CompletedProcess[str]:
-    environ = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "DATABASE_URL": url or f"sqlite:///{folder / 'e.db'}",
-        "EVENKEEL_KEY_FILE": str(folder / "e.key"),
-        "EVENKEEL_PORT": "0",
-        "EVENKEEL_ARGON2_MEMORY_KIB": "8",
-        "EVENKEEL_ARGON2_PASSES": "1",
-    }
-    command = [sys.executable, "-m", "ops.cli", *arguments]
-    return subprocess.run(
-        command,
-        env=environ,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-        timeout=90,
-    )
 
 
 def test_a_new_service_is_set_up_and_found_well(tmp_path: Path) -> None:
@@ -86,23 +61,9 @@ def test_serve_refuses_in_one_line(tmp_path: Path) -> None:
 def test_a_real_service_is_served_and_stopped(tmp_path: Path) -> None:
     """`serve` becomes the supervisor in the same process, serves, and stops in order when it is told to."""
     assert evenkeel(tmp_path, "init", "--admin", "Ada Lark", "--json").returncode == 0
-    environ = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "DATABASE_URL": f"sqlite:///{tmp_path / 'e.db'}",
-        "EVENKEEL_KEY_FILE": str(tmp_path / "e.key"),
-    }
-    log = tmp_path / "log"
-    with log.open("wb") as sink:
-        command = [sys.executable, "-m", "ops.cli", "serve", "--port", "0"]
-        serving = subprocess.Popen(command, env=environ, cwd=ROOT, stdout=sink, stderr=sink)
-    try:
-        until(lambda: b'"serving"' in log.read_bytes(), "serving")
-        serving.send_signal(signal.SIGTERM)
-        assert serving.wait(30) == 0
-    finally:
-        serving.kill()
-        serving.wait()
+    with served(tmp_path) as serving:
+        assert serving.port
+        assert serving.stop() == 0
 
 
 def test_the_base_install_says_what_is_missing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import asyncpg
 import psutil
 import pytest
 
@@ -24,7 +26,7 @@ from server.supervisor.overdue import OverdueWatch, reader_for
 from server.supervisor.window import Window
 from tests.serve.stalling_worker import ENDLESS
 from tests.serve.support import supervisor
-from tests.servers import run_apart
+from tests.servers import PostgresServer, run_apart
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -100,18 +102,21 @@ def test_wrong_settings_end_at_once_with_one_line(tmp_path: Path, trial: Trial) 
         assert "evenkeel init" in (tmp_path / "supervisor.log").read_text()
 
 
+CASE = (
+    "INSERT INTO review_case (id, side, subject, origin, level, categories, state, version, messages, care,"
+    " clinical, opened_at, raised_at) VALUES ('C1', 'community', '{subject}', 'message', 3, 'S', 'open', 1, 1,"
+    " 'urgent', 0, 0, 0)"
+)
+OBLIGATION = (
+    'INSERT INTO obligation (id, "case", side, level, state, opened_at, next_rung, due_at, version)'
+    " VALUES ('O1', 'C1', 'community', 3, 'running', 0, 0, {due_us}, 1)"
+)
+
+
 def obligation(database: Path, due_us: int) -> None:
     with sqlite3.connect(database) as connection:
-        connection.execute(
-            "INSERT INTO review_case (id, side, subject, origin, level, categories, state, version, messages, care,"
-            " clinical, opened_at, raised_at) VALUES ('C1', 'community', 'A1', 'message', 3, 'S', 'open', 1, 1,"
-            " 'urgent', 0, 0, 0)"
-        )
-        connection.execute(
-            'INSERT INTO obligation (id, "case", side, level, state, opened_at, next_rung, due_at, version)'
-            " VALUES ('O1', 'C1', 'community', 3, 'running', 0, 0, ?, 1)",
-            (due_us,),
-        )
+        connection.execute(CASE.format(subject="A1"))
+        connection.execute(OBLIGATION.format(due_us=due_us))
     connection.close()
 
 
@@ -165,6 +170,38 @@ async def test_postgres_is_looked_at_by_the_same_rules(
     watch = OverdueWatch(reader_for(database_url), Alarm(), after_s=0.0)
     await asyncio.to_thread(watch.look)
     assert capfd.readouterr().err == ""
+
+
+async def test_lateness_is_judged_by_the_databases_clock(
+    tmp_path: Path, postgres_server: PostgresServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What is due in a quarter of an hour here is overdue where the database says that an hour has passed."""
+    url = postgres_server.create_database()
+    try:
+        trial = await make_trial(tmp_path, url, rooms=1, per_room=1)
+        connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+        try:
+            await connection.execute(CASE.format(subject=trial.members[0][0].account))
+            await connection.execute(OBLIGATION.format(due_us=real_us() + 900_000_000))
+            watch = OverdueWatch(reader_for(url), Alarm())
+            await asyncio.to_thread(watch.look)
+            assert capfd.readouterr().err == ""
+            await connection.execute(
+                "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS"
+                " $$ SELECT pg_catalog.clock_timestamp() + interval '1 hour' $$"
+            )
+            await connection.execute(
+                "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog',"
+                " current_database()); END $$"
+            )
+        finally:
+            await connection.close()
+        await asyncio.to_thread(watch.look)
+        said = json.loads(capfd.readouterr().err)
+        assert (said["event"], said["obligation"]) == ("obligation_overdue", "O1")
+        assert 2_690 <= said["late_s"] <= 2_760
+    finally:
+        postgres_server.drop_database(url)
 
 
 def test_the_window_gives_back_what_was_laid_down() -> None:

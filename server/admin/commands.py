@@ -1,0 +1,72 @@
+"""What the operator may ask of a running service: one typed command, one answer.
+
+Through the socket or without it, a command is carried out by the same `run`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import msgspec
+
+from server.actions.operating import AddedPerson, AddedShift, add_person, add_shift
+from server.actions.services import Services
+
+
+class AddPerson(msgspec.Struct, frozen=True, tag="add_person", tag_field="t", forbid_unknown_fields=True):
+    """Make an account for a member of staff; answered with `AddedPerson`."""
+
+    role: str
+    name: str
+
+
+class AddShift(msgspec.Struct, frozen=True, tag="add_shift", tag_field="t", forbid_unknown_fields=True):
+    """Put somebody on duty for `hours`, from `starts_at` (None: now); answered with `AddedShift`."""
+
+    name: str
+    hours: float
+    starts_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+Command = AddPerson | AddShift
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line to the socket. `kind`: of database that the command is meant for."""
+
+    kind: str
+    command: Command
+
+
+class Done(msgspec.Struct, frozen=True, tag="done", tag_field="t"):
+    """A line from the socket: `answer` is what the command is answered with."""
+
+    answer: msgspec.Raw
+
+
+class Refusal(msgspec.Struct, frozen=True, tag="refused", tag_field="t"):
+    """A line from the socket: why nothing was done, or that it is not known whether it was (`unknown_outcome`)."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+Reply = Done | Refusal
+
+
+async def run(services: Services, operator: str, command: Command) -> AddedPerson | AddedShift:
+    """Carry out one command in the name of `operator`. Raises ServiceError, whatever the action refuses with."""
+    match command:
+        case AddPerson():
+            return await add_person(services, operator, command.role, command.name)
+        case AddShift():
+            return await add_shift(services, operator, command.name, command.starts_at, _hours(command.hours))
+
+
+def _hours(hours: float) -> timedelta:
+    try:
+        return timedelta(hours=hours)
+    except (OverflowError, ValueError):
+        return timedelta.max
