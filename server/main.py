@@ -11,7 +11,7 @@ import hmac
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -57,12 +57,12 @@ class Watch:
     Attributes:
         beat: called from the loop every second; a worker whose beats stop is killed.
         mark: the window in which a text that is being screened is named (see `actions.screening`).
-        stalls: digests of texts that stalled a worker before, with how often.
+        stalled: how often the text of a digest stalled a worker before, this one or another.
     """
 
     beat: Callable[[], None] = lambda: None
     mark: Callable[[bytes | None], None] | None = None
-    stalls: Mapping[bytes, int] = field(default_factory=dict)
+    stalled: Callable[[bytes], int] = lambda digest: 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def build_screening(settings: Settings, watch: Watch | None = None) -> Screening
     watch = watch or Watch()
     deadline = timedelta(milliseconds=settings.screening_deadline_ms)
     pipeline = Pipeline(load_lists(), DispositionPolicy.load(), time.monotonic_ns, deadline=deadline)
-    return Screening(pipeline, watch.mark, watch.stalls)
+    return Screening(pipeline, watch.mark, watch.stalled)
 
 
 @contextlib.asynccontextmanager

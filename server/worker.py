@@ -54,7 +54,7 @@ def watch_for(beat: int | None, window: int | None) -> Watch:
     if window is None:
         return Watch(tell)
     shared = Window(window)
-    return Watch(tell, shared.mark, shared.stalls())
+    return Watch(tell, shared.mark, shared.stalled)
 
 
 def _severity(logger: object, method: str, event: EventDict) -> EventDict:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, or_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from server.clock import EPOCH, from_us
@@ -40,14 +40,3 @@ async def hand_over(store: Store, name: str, holder: str) -> None:
         conn.execute(update(lease).where(lease.c.name == name, lease.c.holder == holder).values(holder="", until=EPOCH))
 
     await store.apart(let_go)
-
-
-async def holder_of(store: Store, name: str) -> str | None:
-    """Who holds the lease now; None: nobody."""
-
-    def read(conn: Connection) -> str | None:
-        now = from_us(store.db_now(conn))
-        found = conn.execute(select(lease.c.holder).where(lease.c.name == name, lease.c.until > now))
-        return found.scalar_one_or_none()
-
-    return await store.read(read)
