@@ -26,10 +26,10 @@ _LASTS: Final = timedelta(seconds=LASTS_S)
 _TRIES: Final = 1 + math.ceil(LASTS_S / RENEW_S)
 
 
-async def check_company(store: Store, name: str, *, has_bus: bool) -> None:
+async def check_company(store: Store, name: str, *, has_bus: bool, again_s: float = RENEW_S) -> None:
     """Refuse to serve a database beside processes that would never hear of this one.
 
-    Waits for as long as the lease of a process that died may still stand.
+    Waits for as long as the lease of a process that died may still stand, asking every `again_s` seconds.
 
     Raises:
         Misconfigured: another process serves this database, and one of the two has no Redis.
@@ -40,7 +40,7 @@ async def check_company(store: Store, name: str, *, has_bus: bool) -> None:
     for _ in range(_TRIES):
         if await leases.take(store, COMPANY, holder, _LASTS):
             return
-        await asyncio.sleep(RENEW_S)
+        await asyncio.sleep(again_s)
     raise Misconfigured(
         "Another evenkeel process serves this database without Redis. Set REDIS_URL for all of them, or stop it."
         if has_bus

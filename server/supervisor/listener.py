@@ -10,11 +10,12 @@ from __future__ import annotations
 import socket
 
 
-def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+def bind(host: str, port: int, *, shared: bool = False, listening: bool = True) -> socket.socket:
     """A listening socket that a restarted worker can take over. Raises OSError if the port is taken.
 
     Args:
         shared: other sockets of this user that say so too may listen on the same port.
+        listening: whether connections wait here from now on, or only once a worker listens.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -23,7 +24,8 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
         if shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
-        listener.listen(2048)
+        if listening:
+            listener.listen(2048)
     except BaseException:
         listener.close()
         raise

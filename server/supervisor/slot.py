@@ -133,7 +133,7 @@ class Slot:
         os.set_blocking(self._beats, False)
         try:
             if self._listener is None and self._address is not None:
-                self._listener = bind(*self._address, shared=True)
+                self._listener = bind(*self._address, shared=True, listening=False)
             fds = {"beat": their_end, "window": self.window.fd}
             if self._listener is not None:
                 fds["listener"] = self._listener.fileno()

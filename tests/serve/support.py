@@ -64,10 +64,12 @@ class Supervisor:
 
 
 @contextlib.contextmanager
-def supervisor(folder: Path, environ: dict[str, str], module: str = "server.supervisor") -> Iterator[Supervisor]:
-    """A supervisor on a free port, gone after the block however it ends."""
+def supervisor(
+    folder: Path, environ: dict[str, str], module: str = "server.supervisor", port: int = 0
+) -> Iterator[Supervisor]:
+    """A supervisor on a port (0: a free one), gone after the block however it ends."""
     log = folder / "supervisor.log"
-    env = {**os.environ, **environ, "EVENKEEL_PORT": "0", "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, **environ, "EVENKEEL_PORT": str(port), "PYTHONPATH": str(ROOT)}
     with log.open("wb") as sink:
         process = subprocess.Popen(
             [sys.executable, "-m", module], cwd=ROOT, env=env, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL
