@@ -159,27 +159,34 @@ async def test_a_process_that_hears_nothing_is_not_ready(stage: Stage) -> None:
 # --- jobs -------------------------------------------------------------------------------------------------------------
 
 
+FIRST_RUNG = "on_call_moderator"
+
+
 @dataclass
-class Rung:
-    """How often which call was made by the outside channel, according to everybody's log."""
+class Calls:
+    """The calls of the first rung by the outside channel, by everybody's log; later rungs come by themselves."""
 
     cluster: Cluster
 
-    def calls(self) -> Counter[str]:
-        found: Counter[str] = Counter()
+    def made(self) -> Counter[tuple[str, str]]:
+        """(case, call) -> how often it was made."""
+        found: Counter[tuple[str, str]] = Counter()
         for line in self.cluster.log.read_text(encoding="utf-8", errors="replace").splitlines():
             with contextlib.suppress(json.JSONDecodeError):
                 said = json.loads(line)
-                if said.get("event") == "person_called":
-                    found[said["notice"]] += 1
+                if said.get("event") == "person_called" and said["rung"] == FIRST_RUNG:
+                    found[said["case"], said["notice"]] += 1
         return found
 
-    async def until(self, count: int, within_s: float) -> Counter[str]:
+    def cases(self) -> int:
+        return len({case for case, _ in self.made()})
+
+    async def until(self, cases: int, within_s: float) -> None:
+        """Wait until somebody was called about so many cases."""
         deadline = time.monotonic() + within_s
-        while len(calls := self.calls()) < count:
-            assert time.monotonic() < deadline, f"{len(calls)} of {count} calls within {within_s} s"
+        while self.cases() < cases:
+            assert time.monotonic() < deadline, f"called about {self.cases()} of {cases} cases within {within_s} s"
             await asyncio.sleep(0.05)
-        return calls
 
 
 async def raise_alarm(stage: Stage, n: int, place: int) -> None:
@@ -189,16 +196,17 @@ async def raise_alarm(stage: Stage, n: int, place: int) -> None:
 
 async def test_a_rung_fires_once_whoever_holds_the_lease(stage: Stage) -> None:
     """Three processes call each person once; when the holder is killed, or stops, another calls within ten seconds."""
-    rung = Rung(stage.cluster)
+    calls = Calls(stage.cluster)
+    known = calls.cases()
     await raise_alarm(stage, 0, 5)
-    before = await rung.until(1, PROMPT_S)
+    await calls.until(known + 1, PROMPT_S)
 
     holder = await stage.cluster.job_holder()
     assert holder is not None
     others = [n for n in range(3) if n != holder]
     await stage.cluster.kill(holder)
     await raise_alarm(stage, others[0], 6)
-    after = await rung.until(len(before) + 1, 10)
+    await calls.until(known + 2, 10)
     assert await stage.cluster.job_holder() in others
 
     stage.cluster.start(holder)
@@ -207,8 +215,8 @@ async def test_a_rung_fires_once_whoever_holds_the_lease(stage: Stage) -> None:
     assert second is not None
     stopping = asyncio.create_task(stage.cluster.stop(second))
     await raise_alarm(stage, holder, 7)
-    calls = await rung.until(len(after) + 1, 5)
-    assert set(calls.values()) == {1}
+    await calls.until(known + 3, 5)
+    assert set(calls.made().values()) == {1}
     assert await stopping == 0
     stage.cluster.start(second)
     await stage.cluster.until_ready(second)
@@ -216,18 +224,17 @@ async def test_a_rung_fires_once_whoever_holds_the_lease(stage: Stage) -> None:
 
 async def test_a_frozen_holder_calls_nobody_when_it_wakes(stage: Stage) -> None:
     """A process that stood still until its lease ran out finds others calling, and calls nobody a second time."""
-    rung = Rung(stage.cluster)
+    calls = Calls(stage.cluster)
+    known = calls.cases()
     holder = await stage.cluster.job_holder()
     assert holder is not None
-    other = (holder + 1) % 3
-    before = rung.calls()
     stage.cluster.signal(holder, signal.SIGSTOP)
     try:
-        await raise_alarm(stage, other, 8)
-        await rung.until(len(before) + 1, 10)
+        await raise_alarm(stage, (holder + 1) % 3, 8)
+        await calls.until(known + 1, 10)
     finally:
         stage.cluster.signal(holder, signal.SIGCONT)
     await raise_alarm(stage, holder, 9)
-    calls = await rung.until(len(before) + 2, PROMPT_S)
-    assert set((calls - before).values()) == {1}
+    await calls.until(known + 2, PROMPT_S)
+    assert set(calls.made().values()) == {1}
     assert await stage.cluster.job_holder() != holder
