@@ -25,7 +25,7 @@ from server.ids import new_id
 from server.jobs.presence import check_company
 from server.main import Watch, open_services, serve_edges, stop_on_signals
 from server.settings import Settings, load_settings
-from server.supervisor.minder import MISCONFIGURED
+from server.supervisor.slot import MISCONFIGURED
 from server.supervisor.window import Window
 
 

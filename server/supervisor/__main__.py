@@ -14,9 +14,9 @@ import sys
 
 from server.supervisor.alarm import Alarm
 from server.supervisor.listener import bind_all
-from server.supervisor.minder import MISCONFIGURED, Minder
+from server.supervisor.minder import Minder
 from server.supervisor.overdue import AFTER_S, OverdueWatch, reader_for
-from server.supervisor.slot import Limits
+from server.supervisor.slot import MISCONFIGURED, Limits
 
 WORKER = "server.worker"
 

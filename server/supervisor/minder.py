@@ -18,9 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from server.supervisor.alarm import Alarm
-from server.supervisor.slot import Limits, Slot
+from server.supervisor.slot import MISCONFIGURED, Limits, Slot
 
-MISCONFIGURED: Final = 2
 _STEP_S: Final = 0.25
 
 

@@ -18,6 +18,8 @@ from server.supervisor.alarm import Alarm
 from server.supervisor.listener import bind
 from server.supervisor.window import Window
 
+# The status of a worker that finds its settings wrong: starting it again would change nothing.
+MISCONFIGURED: Final = 2
 # So often in a row a worker may end before it ever served; then the alarm says that this is no accident.
 NEVER_SERVED: Final = 3
 # Its end of the pipe is closed: it is about to be gone, or no longer to be trusted.
@@ -182,6 +184,8 @@ class Slot:
         wait_s, self._backoff_s = self._backoff_s, min(self._backoff_s * 2, self._limits.backoff_most_s)
         self._start_at = now + wait_s
         facts = {"worker": self._number, "status": status, "starts": self._starts, "again_in_s": wait_s}
+        if status == MISCONFIGURED and not self.has_served and not others_serve:
+            return  # it has said why itself; the supervisor ends too
         if self._never_served >= NEVER_SERVED:
             advice = "it ends before it serves: read its own lines above, run `evenkeel doctor`"
             self._alarm.sound("worker_never_serves", times=self._never_served, advice=advice, **facts)

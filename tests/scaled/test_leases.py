@@ -55,16 +55,25 @@ async def two(shared_url: str) -> AsyncIterator[Two]:
         yield Two(one, other)
 
 
-async def test_a_lease_has_one_holder_until_it_runs_out(two: Two) -> None:
+async def test_a_lease_has_one_holder_until_it_runs_out(services: Services) -> None:
     """Whoever has it may renew it, nobody else may take it, until its time is over by the database's clock."""
-    one, other = two.one.store, two.other.store
-    assert await leases.take(one, JOBS, "one", LASTS)
-    assert await leases.take(one, JOBS, "one", LASTS)
-    assert not await leases.take(other, JOBS, "other", LASTS)
-    await one.fast_forward(LASTS)
-    await other.follow_clock()
-    assert await leases.take(other, JOBS, "other", LASTS)
-    assert not await leases.take(one, JOBS, "one", LASTS)
+    store = services.store
+    assert await leases.take(store, JOBS, "one", LASTS)
+    assert await leases.take(store, JOBS, "one", LASTS)
+    assert not await leases.take(store, JOBS, "other", LASTS)
+    await store.fast_forward(LASTS)
+    assert await leases.take(store, JOBS, "other", LASTS)
+    assert not await leases.take(store, JOBS, "one", LASTS)
+
+
+async def test_a_lease_that_is_handed_over_is_free_at_once(services: Services) -> None:
+    """Giving it back lets the next one in; giving back what one does not hold changes nothing."""
+    store = services.store
+    assert await leases.take(store, JOBS, "one", LASTS)
+    await leases.hand_over(store, JOBS, "other")
+    assert not await leases.take(store, JOBS, "other", LASTS)
+    await leases.hand_over(store, JOBS, "one")
+    assert await leases.take(store, JOBS, "other", LASTS)
 
 
 async def test_a_lease_that_is_free_is_taken_by_one_of_many(two: Two) -> None:
@@ -75,15 +84,6 @@ async def test_a_lease_that_is_free_is_taken_by_one_of_many(two: Two) -> None:
         assert sum(taken) == 1
         await two.one.store.fast_forward(LASTS)
         await two.other.store.follow_clock()
-
-
-async def test_a_lease_that_is_handed_over_is_free_at_once(two: Two) -> None:
-    """Giving it back lets the next one in; giving back what one does not hold changes nothing."""
-    assert await leases.take(two.one.store, JOBS, "one", LASTS)
-    await leases.hand_over(two.other.store, JOBS, "other")
-    assert not await leases.take(two.other.store, JOBS, "other", LASTS)
-    await leases.hand_over(two.one.store, JOBS, "one")
-    assert await leases.take(two.other.store, JOBS, "other", LASTS)
 
 
 async def test_whoever_can_not_renew_stops_before_anybody_else_may_begin(two: Two) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ops.doctor import examine
 from ops.trial import make_trial
+from server.settings import load_settings
 from server.supervisor.window import Window
 from tests.scaled.stand_in import DYING
 from tests.serve.support import Supervisor, supervisor, until
@@ -127,6 +129,21 @@ def test_real_workers_serve_one_port_and_drain(tmp_path: Path, postgres_server: 
             assert running.stop() == 0
             assert not any(psutil.pid_exists(pid) for pid in second.values())
     postgres_server.drop_database(url)
+
+
+def test_the_doctor_looks_at_redis(tmp_path: Path) -> None:
+    """Where processes rely on Redis, `doctor` says its version, or what to do; one process needs none."""
+    shared = "postgresql+asyncpg://nobody@127.0.0.1:1/none"
+    with running_redis() as redis:
+        settings = load_settings(database_url=shared, redis_url=redis.url, key_file=tmp_path / "none")
+        well = {finding.name: finding for finding in examine(settings)}["redis"]
+        redis.stop()
+        gone = {finding.name: finding for finding in examine(settings)}["redis"]
+    alone = load_settings(database_url=f"sqlite:///{tmp_path / 'none.db'}", key_file=tmp_path / "none")
+    unused = {finding.name: finding for finding in examine(alone)}["redis"]
+    assert (well.ok, gone.ok, unused.ok) == (True, False, True)
+    assert well.found.startswith("version ")
+    assert "REDIS_URL" in gone.advice
 
 
 def _heard(port: int) -> bool:
