@@ -21,12 +21,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
+import asyncpg
+import structlog
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
-from server.errors import Misconfigured
+from server.errors import Misconfigured, Unavailable
 from server.store.clock import DbNow
 from server.store.unit import Unit
 from server.store.writer import TaskWriter, ThreadWriter, Writer
@@ -34,6 +38,7 @@ from server.store.writer import TaskWriter, ThreadWriter, Writer
 # Asked for everything, the library would write out every row that it reads: never, whatever the level of the rest.
 logging.getLogger("sqlalchemy").setLevel(logging.WARNING)
 
+log = structlog.get_logger()
 T = TypeVar("T")
 READERS = 4
 CHECKPOINT_EVERY_S = 0.5
@@ -194,6 +199,25 @@ class PostgresDatabase:
         self.writer: Writer = TaskWriter(self._write_engine, now)
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
+        """As `Database.read`; where the connection is lost, once more on another one.
+
+        Raises:
+            Unavailable: the server can not be reached, or does not answer in time.
+        """
+        try:
+            return await self._read_once(fn)
+        except Exception as error:
+            if not _is_cut(error):
+                raise
+            log.warning("read_cut", error=type(error).__name__)
+        try:
+            return await self._read_once(fn)
+        except Exception as error:
+            if not _is_cut(error):
+                raise
+            raise Unavailable("This can not be looked up just now. Try again.", code="storage") from error
+
+    async def _read_once(self, fn: Callable[[Connection], T]) -> T:
         async with self._read_engine.connect() as conn:
             return await conn.run_sync(fn)
 
@@ -206,6 +230,14 @@ class PostgresDatabase:
         await self._apart_engine.dispose()
         await self._read_engine.dispose()
         await self._write_engine.dispose()
+
+
+def _is_cut(error: Exception) -> bool:
+    """Whether an error says something of the connection or the server, and nothing of what was asked."""
+    if isinstance(error, DBAPIError):
+        return not isinstance(error, DataError | IntegrityError | NotSupportedError | ProgrammingError)
+    # While it connects, the driver raises errors of its own.
+    return isinstance(error, OSError | TimeoutError | PoolTimeout | asyncpg.PostgresError | asyncpg.InterfaceError)
 
 
 def open_database(database_url: str, now: DbNow) -> Database:
