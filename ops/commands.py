@@ -118,14 +118,18 @@ def migrate(database_url: DatabaseUrl = None, as_json: Json = False) -> None:
 def serve(
     host: Annotated[str | None, typer.Option(help="A loopback address.")] = None,
     port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="More than one needs PostgreSQL and Redis (DATABASE_URL, REDIS_URL).")
+    ] = None,
+    role: Annotated[str | None, typer.Option(help="hub (people), jobs (ladders) or all.")] = None,
     database_url: DatabaseUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Run the service: a small supervisor and a worker. Stops in order on SIGTERM or Ctrl-C."""
+    """Run the service: a small supervisor and its workers. Stops in order on SIGTERM or Ctrl-C."""
     from ops.doctor import check_database
     from server.settings import read_key
 
-    settings = _settings(host=host, port=port, database_url=database_url)
+    settings = _settings(host=host, port=port, workers=workers, role=role, database_url=database_url)
     read_key(settings.key_file)
     asyncio.run(check_database(settings))
     environ = {
@@ -133,9 +137,11 @@ def serve(
         "EVENKEEL_KIND": settings.kind,
         "EVENKEEL_HOST": settings.host,
         "EVENKEEL_PORT": str(settings.port),
+        "EVENKEEL_WORKERS": str(settings.workers),
+        "EVENKEEL_ROLE": settings.role,
         "DATABASE_URL": settings.database_url,
     }
-    where = f"http://{settings.host}:{settings.port or '(a free port)'}"
+    where = f"http://{settings.host}:{settings.port or '(a free port)'}" if settings.role != "jobs" else "no port"
     answer(as_json, {"starting": where}, f"Starting on {where}; the log says when it serves.")
     sys.stdout.flush()
     # The supervisor takes over this process: what was loaded to read settings is not carried along.

@@ -11,7 +11,7 @@ import hmac
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -26,14 +26,19 @@ from server.actions.invariants import check_obligations
 from server.actions.screening import Screening
 from server.actions.services import Services
 from server.bus.in_process import InProcessBus
+from server.bus.port import Bus, Nudge
+from server.ids import new_id
 from server.jobs.ladders import run_ladders
+from server.jobs.lease import JOBS, Lease
+from server.jobs.presence import keep_company
 from server.live.dispatch import LiveVerbs
 from server.live.handover import check_handover
 from server.live.hub import Hub
 from server.live.seats import SeatLimits
 from server.notify import TerminalNotifier
 from server.settings import Settings, read_key
-from server.store.store import open_store
+from server.store.migrate import PRODUCTION
+from server.store.store import Store, open_store
 from server.supervisor.listener import bind as bind  # noqa: PLC0414 - callers of this module bind too
 from server.web.app import build_app
 from server.web.patience import PatientHttp, patient
@@ -53,12 +58,12 @@ class Watch:
     Attributes:
         beat: called from the loop every second; a worker whose beats stop is killed.
         mark: the window in which a text that is being screened is named (see `actions.screening`).
-        stalls: digests of texts that stalled a worker before, with how often.
+        stalled: how often the text of a digest stalled a worker before, this one or another.
     """
 
     beat: Callable[[], None] = lambda: None
     mark: Callable[[bytes | None], None] | None = None
-    stalls: Mapping[bytes, int] = field(default_factory=dict)
+    stalled: Callable[[bytes], int] = lambda digest: 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ def build_screening(settings: Settings, watch: Watch | None = None) -> Screening
     watch = watch or Watch()
     deadline = timedelta(milliseconds=settings.screening_deadline_ms)
     pipeline = Pipeline(load_lists(), DispositionPolicy.load(), time.monotonic_ns, deadline=deadline)
-    return Screening(pipeline, watch.mark, watch.stalls)
+    return Screening(pipeline, watch.mark, watch.stalled)
 
 
 @contextlib.asynccontextmanager
@@ -97,7 +102,7 @@ async def open_services(settings: Settings, watch: Watch | None = None) -> Async
     ladders = LadderPolicy.load()
     key = read_key(settings.key_file)
     store = await open_store(settings.database_url, key, kind=settings.kind)
-    bus = InProcessBus()
+    bus, close_bus = _open_bus(settings, key)
     store.on_commit(bus.announce)
     services = Services(
         settings=settings,
@@ -113,6 +118,24 @@ async def open_services(settings: Settings, watch: Watch | None = None) -> Async
     finally:
         services.passwords.close()
         await store.close()
+        await close_bus()
+
+
+def _open_bus(settings: Settings, wrapping_key: bytes) -> tuple[Bus, Callable[[], Awaitable[None]]]:
+    """The bus that the settings ask for, and how to close it."""
+    if not settings.has_bus:
+        return InProcessBus(), _nothing_to_close
+    # Only where it is needed: a service of one process does without the library.
+    from server.bus.redis_bus import RedisBus
+
+    # All processes of one service have the same key, and nobody else has; a Redis may serve several services.
+    bus = RedisBus(settings.redis_url, f"evenkeel:{derive(wrapping_key, 'bus channel').hex()[:32]}")
+    bus.start()
+    return bus, bus.close
+
+
+async def _nothing_to_close() -> None:
+    return
 
 
 class Edges(uvicorn.Server):
@@ -125,29 +148,92 @@ class Edges(uvicorn.Server):
 
 async def serve_edges(
     services: Services,
-    listener: socket.socket,
+    listener: socket.socket | None,
     stop: asyncio.Event,
     watch: Watch | None = None,
     doors: tuple[DemoDoor, ...] = (),
     drain_s: float = DRAIN_S,
     limits: EdgeLimits | None = None,
+    name: str = "",
 ) -> None:
-    """Serve HTTP and sockets on `listener` until `stop` is set, then drain for at most `drain_s` and return."""
-    limits = limits or EdgeLimits()
-    watch = watch or Watch()
+    """Serve HTTP and sockets on `listener` until `stop` is set, then drain for at most `drain_s` and return.
+
+    Args:
+        listener: None for a process that only does the jobs.
+        name: names this process among those of the service; one that takes the place of a dead one may bear its name.
+    """
+    watch, name = watch or Watch(), name or new_id()
     loop = asyncio.get_running_loop()
+    lease = Lease(services.store, JOBS, name)
+    edges = None if listener is None else _build_edges(services, listener, doors, limits or EdgeLimits())
+    works = [
+        # Without its writer this process could still answer, but keep nothing: another one has to take over.
+        ("writer", services.store.writer_ended()),
+        ("beat", _beat(watch)),
+    ]
+    if services.settings.role != "hub":
+        await check_obligations(services)
+        works += [("lease", lease.keep()), ("ladders", run_ladders(services, lease))]
+    if services.store.is_shared:
+        works += [("company", keep_company(services.store, name, has_bus=services.settings.has_bus))]
+    if services.store.is_shared and services.settings.kind != PRODUCTION:
+        works += [("clock", _follow_clock(services.store))]
+    if edges is not None:
+        edges.hub.start()
+    jobs = [loop.create_task(work, name=named) for named, work in works]
+    # What lives as long as the process is never collected: a full collection otherwise walks all of it.
+    gc.collect()
+    gc.freeze()
+    # What a message leaves behind goes by counting references; looking for cycles after every 700 objects was 4 % of
+    # the core at full load.
+    gc.set_threshold(GC_AFTER_OBJECTS)
+    if edges is not None:
+        jobs.append(loop.create_task(edges.server.serve(sockets=[edges.listener]), name="edges"))
+    stopping = loop.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({stopping, *jobs}, return_when=asyncio.FIRST_COMPLETED)
+        for job in jobs:
+            if job.done() and not job.cancelled():
+                log.critical("job_ended", job=job.get_name())
+        # Before anything else: people wait for a call, and another process can make it.
+        await lease.hand_over()
+        if edges is not None:
+            await edges.hub.drain(drain_s)
+    finally:
+        if edges is not None:
+            edges.server.should_exit = True
+            await asyncio.gather(*(job for job in jobs if job.get_name() == "edges"), return_exceptions=True)
+        for task in (*jobs, stopping):
+            task.cancel()
+        await asyncio.gather(*jobs, stopping, return_exceptions=True)
+        if edges is not None:
+            await edges.hub.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class _Edges:
+    hub: Hub
+    server: Edges
+    listener: socket.socket
+
+
+def _build_edges(
+    services: Services, listener: socket.socket, doors: tuple[DemoDoor, ...], limits: EdgeLimits
+) -> _Edges:
+    """The hub and the web on one port, tied to the bus; nothing of it runs yet."""
     check_handover()
     hub = Hub(LiveVerbs(services), seats=limits.seats, trusted_proxies=services.settings.trusted_proxies)
     services.bus.listen(hub.events, hub.moved)
+    services.bus.heed(Nudge.SESSIONS, hub.sessions_changed)
+    services.bus.heed(Nudge.EVERYTHING, lambda ids: hub.look_soon())
 
     def close_sessions(sessions: tuple[str, ...]) -> None:
         for session in sessions:
             hub.close_session(session)
 
     services.revoked.listen(close_sessions)
-    app = build_app(services, settings=WebSettings.of(services, WEB, doors))
     config = uvicorn.Config(
-        app,
+        build_app(services, settings=WebSettings.of(services, WEB, doors)),
         ws=hub.protocol,
         http=patient(limits.head_s, limits.body_s),
         lifespan="off",
@@ -158,36 +244,7 @@ async def serve_edges(
         proxy_headers=False,
         backlog=2048,
     )
-    server = Edges(config)
-    await check_obligations(services)
-    hub.start()
-    jobs = [
-        loop.create_task(run_ladders(services), name="ladders"),
-        # Without its writer this process could still answer, but keep nothing: another one has to take over.
-        loop.create_task(services.store.writer_ended(), name="writer"),
-        loop.create_task(_beat(watch), name="beat"),
-    ]
-    # What lives as long as the process is never collected: a full collection otherwise walks all of it.
-    gc.collect()
-    gc.freeze()
-    # What a message leaves behind goes by counting references; looking for cycles after every 700 objects was 4 % of
-    # the core at full load.
-    gc.set_threshold(GC_AFTER_OBJECTS)
-    serving = loop.create_task(server.serve(sockets=[listener]), name="edges")
-    stopping = loop.create_task(stop.wait(), name="stop")
-    try:
-        await asyncio.wait({serving, stopping, *jobs}, return_when=asyncio.FIRST_COMPLETED)
-        for job in jobs:
-            if job.done() and not job.cancelled():
-                log.critical("job_ended", job=job.get_name())
-        await hub.drain(drain_s)
-    finally:
-        server.should_exit = True
-        await asyncio.gather(serving, return_exceptions=True)
-        for task in (*jobs, stopping):
-            task.cancel()
-        await asyncio.gather(*jobs, stopping, return_exceptions=True)
-        await hub.stop()
+    return _Edges(hub, Edges(config), listener)
 
 
 def stop_on_signals() -> asyncio.Event:
@@ -202,3 +259,13 @@ async def _beat(watch: Watch) -> None:
     while True:
         watch.beat()
         await asyncio.sleep(1.0)
+
+
+async def _follow_clock(store: Store) -> None:
+    """In a demonstration or a test, another process may map the clock that all of them share."""
+    while True:
+        await asyncio.sleep(0.5)
+        try:
+            await store.follow_clock()
+        except Exception as error:
+            log.warning("clock_not_followed", error=type(error).__name__)

@@ -9,13 +9,14 @@ import os
 import secrets
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server.errors import Misconfigured
 
+Role = Literal["hub", "jobs", "all"]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -27,6 +28,9 @@ class Settings(BaseSettings):
     database_url: str = Field(
         default="sqlite:///var/evenkeel.db", validation_alias=AliasChoices("DATABASE_URL", "EVENKEEL_DATABASE_URL")
     )
+    redis_url: str = Field(default="", validation_alias=AliasChoices("REDIS_URL", "EVENKEEL_REDIS_URL"), repr=False)
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    role: Role = "all"
     key_file: Path = Path("var/evenkeel.key")
     # None: see `server.admin.place`.
     admin_socket: Path | None = None
@@ -44,6 +48,31 @@ class Settings(BaseSettings):
     argon2_passes: Annotated[int, Field(ge=1)] = 2
     screening_deadline_ms: Annotated[int, Field(ge=1, le=1_000)] = 50
     ladder_poll_s: Annotated[float, Field(gt=0, le=5)] = 1.0
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, value: str) -> str:
+        if value and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("REDIS_URL begins with redis://, rediss:// or unix://")
+        return value
+
+    @model_validator(mode="after")
+    def _several_processes(self) -> Self:
+        """Several processes need a database that several may write to, and a way to tell each other."""
+        if self.workers == 1 and self.role == "all":
+            return self
+        wanted = f"--workers {self.workers}" if self.workers > 1 else f"--role {self.role}"
+        if self.database_url.startswith("sqlite"):
+            raise ValueError(
+                f"{wanted} needs PostgreSQL: only one process can write to a SQLite file. Set "
+                "DATABASE_URL=postgresql+asyncpg://... and run `evenkeel init`, or serve with one worker"
+            )
+        if not self.redis_url:
+            raise ValueError(
+                f"{wanted} needs Redis, by which processes tell each other that something moved on. Set "
+                "REDIS_URL=redis://..., or serve with one worker"
+            )
+        return self
 
     @field_validator("origins", "trusted_proxies", "fallback_people", mode="before")
     @classmethod
@@ -70,6 +99,11 @@ class Settings(BaseSettings):
                 "proxy with TLS in front for trials"
             )
         return value
+
+    @property
+    def has_bus(self) -> bool:
+        """Whether other processes may be there, to be told by way of Redis. A SQLite file has only one."""
+        return bool(self.redis_url) and not self.database_url.startswith("sqlite")
 
     @property
     def tls(self) -> bool:

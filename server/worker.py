@@ -1,8 +1,8 @@
-"""The worker process: the whole service on a listening socket that somebody else holds.
+"""The worker process: the whole service, or a part of it, on a listening socket that somebody else holds.
 
-Started by the supervisor (`python -m server.worker --listener=FD --beat=FD --window=FD`). It ends when it is told to
-(SIGTERM: drain, then status 0), when its settings are wrong (status 2, one line on stderr), and when nobody reads its
-beats any more: a worker without a supervisor is watched by nobody.
+Started by the supervisor (`python -m server.worker --listener=FD --beat=FD --window=FD --name=NAME`). It ends when it
+is told to (SIGTERM: drain, then status 0), when its settings are wrong (status 2, one line on stderr), and when nobody
+reads its beats any more: a worker without a supervisor is watched by nobody.
 """
 
 from __future__ import annotations
@@ -22,16 +22,19 @@ from structlog.typing import EventDict
 
 from server.admin.listener import answering
 from server.errors import Misconfigured
+from server.ids import new_id
+from server.jobs.presence import check_company
 from server.main import Watch, open_services, serve_edges, stop_on_signals
 from server.settings import Settings, load_settings
-from server.supervisor.minder import MISCONFIGURED
+from server.supervisor.slot import MISCONFIGURED
 from server.supervisor.window import Window
 
 
-async def serve(settings: Settings, listener: socket.socket, watch: Watch) -> None:
+async def serve(settings: Settings, listener: socket.socket | None, watch: Watch, name: str) -> None:
     """Serve until told to stop, then drain."""
     async with open_services(settings, watch) as services, answering(services):
-        await serve_edges(services, listener, stop_on_signals(), watch)
+        await check_company(services.store, name, has_bus=settings.has_bus)
+        await serve_edges(services, listener, stop_on_signals(), watch, name=name)
 
 
 # How long one thread may keep another from the interpreter. The writer's thread comes back from each statement and each
@@ -52,7 +55,7 @@ def watch_for(beat: int | None, window: int | None) -> Watch:
     if window is None:
         return Watch(tell)
     shared = Window(window)
-    return Watch(tell, shared.mark, shared.stalls())
+    return Watch(tell, shared.mark, shared.stalled)
 
 
 def _severity(logger: object, method: str, event: EventDict) -> EventDict:
@@ -65,7 +68,8 @@ def _severity(logger: object, method: str, event: EventDict) -> EventDict:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a worker; returns its exit status."""
     parser = argparse.ArgumentParser(prog="server.worker", description="One worker of an Evenkeel service.")
-    parser.add_argument("--listener", type=int, required=True, help="descriptor of the listening socket")
+    parser.add_argument("--listener", type=int, help="descriptor of the listening socket; none for EVENKEEL_ROLE=jobs")
+    parser.add_argument("--name", default="", help="names this process among those of the service; else a new name")
     parser.add_argument("--beat", type=int, help="descriptor that is written to every second")
     parser.add_argument("--window", type=int, help="descriptor of the page shared with the supervisor")
     given = parser.parse_args(arguments)
@@ -82,8 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.setswitchinterval(SWITCH_S)
     try:
         settings = load_settings()
+        if (given.listener is None) != (settings.role == "jobs"):
+            raise Misconfigured("A worker has a listening socket unless its role is jobs.", field="role")
+        listener = None if given.listener is None else socket.socket(fileno=given.listener)
+        watch = watch_for(given.beat, given.window)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings, socket.socket(fileno=given.listener), watch_for(given.beat, given.window)))
+            runner.run(serve(settings, listener, watch, given.name or new_id()))
     except Misconfigured as error:
         print(error.text, file=sys.stderr)  # noqa: T201 - for the operator who has just started this
         return MISCONFIGURED

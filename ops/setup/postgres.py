@@ -163,7 +163,7 @@ def _started(folder: Path) -> Iterator[PostgresServer]:
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (one system call, no lock)
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (one system call, no lock)
             **_as_account(account),
         )
     try:
@@ -251,6 +251,6 @@ def _as_account(account: pwd.struct_passwd | None) -> dict[str, Any]:
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "cwd": "/"}
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask Linux to end this process in order (SIGINT) when the one that started it is gone, however it went."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)

@@ -18,7 +18,7 @@ from server import killpoints, worker
 
 
 class ServerFactory:
-    """Starts servers on one listening socket, one after the other."""
+    """Starts servers, one after the other on one listening socket or several beside each other."""
 
     def __init__(self, environ: Mapping[str, str], log: Path) -> None:
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
@@ -26,21 +26,23 @@ class ServerFactory:
         self._environ = dict(environ)
         self._log = str(log)
 
-    def start(self, listener: socket.socket, kill_at: str = "") -> ForkServerProcess:
-        """Start a server; with `kill_at` ("name:n") it kills itself when it comes to that place for the n-th time."""
-        port = str(listener.getsockname()[1])
-        process = self._context.Process(
-            target=_serve, args=(listener, {**self._environ, "EVENKEEL_PORT": port}, kill_at, self._log), daemon=True
-        )
+    def start(self, listener: socket.socket, kill_at: str = "", name: str = "one") -> ForkServerProcess:
+        """Start a server; with `kill_at` ("name:n") it kills itself when it comes to that place for the n-th time.
+
+        Servers that run beside each other have different names.
+        """
+        environ = {**self._environ, "EVENKEEL_PORT": str(listener.getsockname()[1])}
+        process = self._context.Process(target=_serve, args=(listener, environ, kill_at, self._log, name), daemon=True)
         process.start()
         return process
 
 
-def _serve(listener: socket.socket, environ: dict[str, str], kill_at: str, log: str) -> None:
+def _serve(listener: socket.socket, environ: dict[str, str], kill_at: str, log: str, name: str) -> None:
     with open(log, "ab", buffering=0) as sink:
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)
-    os.environ.pop("EVENKEEL_DATABASE_URL", None)
+    for other in ("EVENKEEL_DATABASE_URL", "EVENKEEL_REDIS_URL", "REDIS_URL"):
+        os.environ.pop(other, None)
     os.environ.update(environ)
     killpoints.arm(kill_at)
-    sys.exit(worker.main([f"--listener={os.dup(listener.fileno())}"]))
+    sys.exit(worker.main([f"--listener={os.dup(listener.fileno())}", f"--name={name}"]))

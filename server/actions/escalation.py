@@ -10,7 +10,7 @@ are recorded where they ring, and a call by an outside channel is taken first, f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -63,9 +63,13 @@ class OutsideCalls:
     """The calls by outside channels that are under way, each a task of its own, at most one for each notice.
 
     A channel that hangs keeps nobody waiting: neither other calls nor the next round.
+
+    Args:
+        may_call: whether this process may still call anybody; asked before each call of any kind.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, may_call: Callable[[], bool] = lambda: True) -> None:
+        self.may_call = may_call
         self._tasks: dict[str, asyncio.Task[bool]] = {}
 
     @property
@@ -112,6 +116,8 @@ async def climb(services: Services, outside: OutsideCalls | None = None) -> Roun
     if due:
         killpoints.reach(killpoints.DUE_TO_ATTEMPT)
     for obligation_id, version, subject, role, side in due:
+        if not calls_under_way.may_call():
+            break
         try:
             await _advance(services, obligation_id, version, case_feeds(subject, role, side))
         except ServiceError as error:
@@ -119,8 +125,10 @@ async def climb(services: Services, outside: OutsideCalls | None = None) -> Roun
             failures += 1
     busy = calls_under_way.under_way
     calls = await services.store.read(
-        lambda conn: cases.pending_notices(conn, services.clock.now(), BATCH, PAGE_CHANNEL, busy)
+        lambda conn: cases.pending_notices(conn, from_us(services.store.db_now(conn)), BATCH, PAGE_CHANNEL, busy)
     )
+    if not calls_under_way.may_call():
+        return Round(None, failures)
     rung = await asyncio.gather(*(_call(services, row, now) for row in calls if row.channel == PAGE_CHANNEL))
     failures += rung.count(False)
     by_others = [row for row in calls if row.channel != PAGE_CHANNEL]
@@ -128,7 +136,7 @@ async def climb(services: Services, outside: OutsideCalls | None = None) -> Roun
     if taken is None:
         failures += 1
     for row in by_others:
-        if taken is not None and row.id in taken:
+        if taken is not None and row.id in taken and calls_under_way.may_call():
             calls_under_way.start(row.id, _call(services, row, now))
     failures += await calls_under_way.wait(SEND_WITHIN_S + DRAIN_S if outside is None else WAIT_S)
     busy = calls_under_way.under_way

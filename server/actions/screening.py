@@ -8,7 +8,7 @@ text that stalled twice is not tried again: it is answered with an unchecked ver
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from moderation.pipeline import Pipeline
@@ -29,18 +29,18 @@ class Screening:
     Args:
         pipeline: the checks and the policy.
         mark: called with a digest before a screening and with None after it (the supervisor's window).
-        stalls: digests of texts that stalled a process, with how often.
+        stalled: how often the text of a digest stalled a process; asked before each screening.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
         mark: Callable[[bytes | None], None] | None = None,
-        stalls: Mapping[bytes, int] | None = None,
+        stalled: Callable[[bytes], int] = lambda digest: 0,
     ) -> None:
         self._pipeline = pipeline
         self._mark = mark
-        self._stalls = dict(stalls or {})
+        self._stalled = stalled
 
     @property
     def list_version(self) -> str:
@@ -52,7 +52,7 @@ class Screening:
         if self._mark is None:
             return self._pipeline.screen(submission)
         name = digest(text)
-        if self._stalls.get(name, 0) > STALLS_ALLOWED:
+        if self._stalled(name) > STALLS_ALLOWED:
             return self._pipeline.unchecked(submission, "stalled_before")
         self._mark(name)
         try:

@@ -11,7 +11,7 @@ from server.actions.pace import Pace
 from server.actions.passwords import Passwords
 from server.actions.room_cache import RoomCache
 from server.actions.screening import Screening
-from server.bus.port import Bus
+from server.bus.port import Bus, Nudge
 from server.clock import Clock
 from server.notify import Notifier
 from server.settings import Settings
@@ -35,7 +35,7 @@ class Wake:
 class Revocations:
     """Tells who listens which sessions have just been ended here, so that their sockets close at once.
 
-    Only this process hears it; the others find out from the rows (`actions.accounts.sessions_alive`).
+    Other processes are nudged by the bus, and find out from the rows (`actions.accounts.sessions_alive`).
     """
 
     def __init__(self) -> None:
@@ -82,6 +82,8 @@ class Services:
     def __post_init__(self) -> None:
         self.passwords = Passwords(self.settings.argon2_memory_kib, self.settings.argon2_passes)
         self.throttle = Throttle()
+        self.revoked.listen(lambda sessions: self.bus.nudge(Nudge.SESSIONS, sessions))
+        self.wake_ladders.listen(lambda: self.bus.nudge(Nudge.LADDERS))
 
     @property
     def clock(self) -> Clock:

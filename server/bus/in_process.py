@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from server.bus.port import Nudge
 from server.feeds import FeedEvent
 
 
@@ -20,3 +21,12 @@ class InProcessBus:
     def listen(self, events: Callable[[Sequence[FeedEvent]], None], moved: Callable[[str, int, int], None]) -> None:
         del moved  # nobody else writes to this database
         self._listeners.append(events)
+
+    def nudge(self, what: Nudge, ids: Sequence[str] = ()) -> None:
+        del what, ids
+
+    def heed(self, what: Nudge, look: Callable[[Sequence[str]], None]) -> None:
+        del what, look
+
+    def hears(self) -> bool:
+        return True

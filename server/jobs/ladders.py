@@ -1,7 +1,7 @@
 """The clock of the ladders: asks what is due when something says so, when the next row falls due, and every second.
 
 The rows are the truth; this loop only decides when to look. It never ends by itself: whatever goes wrong in one round
-is reported, and the next round comes.
+is reported, and the next round comes. Of several processes only the one with the lease (`jobs.lease`) looks.
 """
 
 from __future__ import annotations
@@ -15,22 +15,29 @@ import structlog
 from server.actions.escalation import OutsideCalls, climb
 from server.actions.invariants import check_obligations
 from server.actions.services import Services
+from server.bus.port import Nudge
+from server.jobs.lease import Lease
 
 log = structlog.get_logger()
 CHECK_EVERY_S = 60.0
 NEVER_SOONER_S = 0.02
 
 
-async def run_ladders(services: Services) -> None:
-    """Climb ladders until cancelled."""
+async def run_ladders(services: Services, lease: Lease) -> NoReturn:
+    """Climb ladders while this process holds the lease, until cancelled."""
     due_now = asyncio.Event()
     services.wake_ladders.listen(due_now.set)
+    services.bus.heed(Nudge.LADDERS, lambda ids: due_now.set())
     loop = asyncio.get_running_loop()
-    outside = OutsideCalls()
-    try:
-        await _rounds(services, due_now, outside, loop)
-    finally:
-        await outside.close()
+
+    async def climb_on() -> None:
+        outside = OutsideCalls(lease.is_held)
+        try:
+            await _rounds(services, due_now, outside, loop)
+        finally:
+            await outside.close()
+
+    await lease.while_held(climb_on)
 
 
 async def _rounds(

@@ -93,10 +93,15 @@ class LiveVerbs:
     async def sessions_alive(self, session_ids: Collection[str]) -> set[str]:
         now = self._services.clock.now()
         alive = await accounts.sessions_alive(self._services, session_ids)
-        self._found_alive = dict.fromkeys(alive, to_us(now))
+        # Asked after all sessions or only some: what is known of the others stands for as long as it is believed.
+        known = {session: at for session, at in self._found_alive.items() if to_us(now) - at < BELIEVED_US}
+        self._found_alive = {**known, **dict.fromkeys(alive, to_us(now))}
+        for session in set(session_ids) - alive:
+            self._found_alive.pop(session, None)
+            self._active.discard(session)
         if now - self._touched_at >= accounts.TOUCH_EVERY:
             # Whoever did something keeps their session; an open tab that nobody uses idles out.
-            active, self._active, self._touched_at = self._active & alive, set(), now
+            active, self._active, self._touched_at = self._active, set(), now
             await accounts.keep_alive(self._services, active)
         return alive
 

@@ -10,6 +10,7 @@ finds what moved and which sessions ended.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -93,6 +94,7 @@ class Hub:
         self._connections: set[Connection] = set()
         self._sessions: dict[str, set[Connection]] = {}
         self._changed = asyncio.Event()
+        self._look_now = asyncio.Event()
         self.protocol: type[Connection] = type(
             "HubConnection", (Connection,), {"__slots__": (), "hub": self, "owner": self}
         )
@@ -106,6 +108,16 @@ class Hub:
     def moved(self, feed: str, epoch: int, seq: int) -> None:
         """What another process committed; for `Bus.listen`."""
         self.delivery.moved(feed, epoch, seq)
+
+    def look_soon(self) -> None:
+        """Something may have passed unheard: look at the store now, not only when the time comes."""
+        self._look_now.set()
+
+    def sessions_changed(self, session_ids: Sequence[str]) -> None:
+        """These sessions were ended by another process, it says: ask the store about those that are here."""
+        here = [session for session in session_ids if session in self._sessions]
+        if here:
+            _ = self.spawn(self._look_at_sessions(here))
 
     # --- life ---
 
@@ -237,7 +249,10 @@ class Hub:
                         self.delivery.moved(feed, epoch, seq)
         except Exception as exc:
             _log.warning("heads_failed", error=type(exc).__name__)
-        sessions = list(self._sessions)
+        await self._look_at_sessions(list(self._sessions))
+
+    async def _look_at_sessions(self, sessions: Sequence[str]) -> None:
+        """Close the connections of those of `sessions` that have ended."""
         try:
             async with asyncio.timeout(self.timings.look_s):
                 alive = await self.verbs.sessions_alive(sessions) if sessions else set()
@@ -250,5 +265,8 @@ class Hub:
 
     async def _keep_looking(self) -> None:
         while True:
-            await asyncio.sleep(self.timings.look_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.timings.look_s):
+                    await self._look_now.wait()
+            self._look_now.clear()
             await self.look()

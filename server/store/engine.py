@@ -21,18 +21,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
+import asyncpg
+import structlog
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
-from server.errors import Misconfigured
+from server.errors import Misconfigured, Unavailable
 from server.store.clock import DbNow
+from server.store.unit import Unit
 from server.store.writer import TaskWriter, ThreadWriter, Writer
 
 # Asked for everything, the library would write out every row that it reads: never, whatever the level of the rest.
 logging.getLogger("sqlalchemy").setLevel(logging.WARNING)
 
+log = structlog.get_logger()
 T = TypeVar("T")
 READERS = 4
 CHECKPOINT_EVERY_S = 0.5
@@ -40,15 +46,25 @@ STATEMENT_TIMEOUT_MS = 10_000
 # The server ends a statement first; only where it does not answer at all does the client.
 COMMAND_TIMEOUT_S = 15
 CONNECT_TIMEOUT_S = 10
+# A process that stands still within a transaction holds locks that others wait for: the server lets go of them.
+IDLE_IN_TRANSACTION_MS = 5_000
 
 
 class Database(Protocol):
-    """An open database: a writer, and reads that see one snapshot each."""
+    """An open database: a writer, and reads that see one snapshot each.
+
+    Attributes:
+        is_shared: other processes may write to it at the same time.
+    """
 
     writer: Writer
+    is_shared: bool
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """Run `fn` on a reading connection; it must not write."""
+
+    async def apart(self, fn: Callable[[Connection], T]) -> T:
+        """Run `fn` beside the writer's batches; on a shared database each of its statements is committed by itself."""
 
     async def close(self) -> None: ...
 
@@ -107,6 +123,8 @@ def _sqlite_engine(path: Path, *, read_only: bool) -> Engine:
 class SqliteDatabase:
     """One file, one writing process: a second one is refused by a lock beside the file."""
 
+    is_shared = False
+
     def __init__(self, url: URL, now: DbNow) -> None:
         path = sqlite_path(url)
         self._lock = _only_writer(path)
@@ -129,6 +147,9 @@ class SqliteDatabase:
             finally:
                 conn.exec_driver_sql("ROLLBACK")
 
+    async def apart(self, fn: Callable[[Connection], T]) -> T:
+        return await self.writer.write(Unit(lambda tx: fn(tx.conn)))
+
     def _checkpoint(self) -> None:
         with self._write_engine.connect() as conn:
             while not self._stop_checkpoints.wait(CHECKPOINT_EVERY_S):
@@ -147,13 +168,25 @@ class SqliteDatabase:
 class PostgresDatabase:
     """A PostgreSQL 15+ server; any number of processes may write, each through its own writer."""
 
+    is_shared = True
+
     def __init__(self, url: URL, now: DbNow) -> None:
         waits = {"timeout": CONNECT_TIMEOUT_S, "command_timeout": COMMAND_TIMEOUT_S}
         server = {"statement_timeout": str(STATEMENT_TIMEOUT_MS), "application_name": "evenkeel"}
+        writing = {**server, "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS)}
         self._write_engine = create_async_engine(
             url,
             hide_parameters=True,  # they are names and ids of people: in no error and in no log
             poolclass=NullPool,
+            connect_args={"server_settings": writing, **waits},
+        )
+        self._apart_engine = create_async_engine(
+            url,
+            hide_parameters=True,
+            isolation_level="AUTOCOMMIT",
+            pool_size=1,
+            max_overflow=0,
+            pool_pre_ping=True,
             connect_args={"server_settings": server, **waits},
         )
         self._read_engine = create_async_engine(
@@ -168,13 +201,45 @@ class PostgresDatabase:
         self.writer: Writer = TaskWriter(self._write_engine, now)
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
+        """As `Database.read`; where the connection is lost, once more on another one.
+
+        Raises:
+            Unavailable: the server can not be reached, or does not answer in time.
+        """
+        try:
+            return await self._read_once(fn)
+        except Exception as error:
+            if not _is_cut(error):
+                raise
+            log.warning("read_cut", error=type(error).__name__)
+        try:
+            return await self._read_once(fn)
+        except Exception as error:
+            if not _is_cut(error):
+                raise
+            raise Unavailable("This can not be looked up just now. Try again.", code="storage") from error
+
+    async def _read_once(self, fn: Callable[[Connection], T]) -> T:
         async with self._read_engine.connect() as conn:
+            return await conn.run_sync(fn)
+
+    async def apart(self, fn: Callable[[Connection], T]) -> T:
+        async with self._apart_engine.connect() as conn:
             return await conn.run_sync(fn)
 
     async def close(self) -> None:
         await self.writer.close()
+        await self._apart_engine.dispose()
         await self._read_engine.dispose()
         await self._write_engine.dispose()
+
+
+def _is_cut(error: Exception) -> bool:
+    """Whether an error says something of the connection or the server, and nothing of what was asked."""
+    if isinstance(error, DBAPIError):
+        return not isinstance(error, DataError | IntegrityError | NotSupportedError | ProgrammingError)
+    # While it connects, the driver raises errors of its own.
+    return isinstance(error, OSError | TimeoutError | PoolTimeout | asyncpg.PostgresError | asyncpg.InterfaceError)
 
 
 def open_database(database_url: str, now: DbNow) -> Database:

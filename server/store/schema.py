@@ -68,6 +68,15 @@ clock_map = Table(
     comment="Mapping of the clock; only a demo or test database may hold a row. retention: life of the service",
 )
 
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", CODE, primary_key=True),
+    _needed("holder", CODE),
+    Column("until", Instant(), nullable=False, comment="by the database's clock; past: nobody holds it"),
+    comment="What only one process at a time may do (`store.leases`). retention: life of the service",
+)
+
 # --- people -----------------------------------------------------------------------------------------------------------
 
 account = Table(

@@ -45,6 +45,20 @@ class Store:
         """Run a read; it sees one snapshot and must not write."""
         return await self.database.read(fn)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may write to this database too."""
+        return self.database.is_shared
+
+    async def apart(self, fn: Callable[[Connection], T]) -> T:
+        """Run `fn` beside the writer, for what must neither wait for a batch nor hold one up (`store.leases`)."""
+        return await self.database.apart(fn)
+
+    async def follow_clock(self) -> None:
+        """Take over the mapping that another process of a demonstration or a test has put into the database."""
+        if self.kind != PRODUCTION:
+            self.clock.mapping = await self.read(read_mapping)
+
     def on_commit(self, tell: Tell) -> None:
         """Hand the events of each committed batch to `tell`, in the order of commit."""
         self.database.writer.tell = tell

@@ -13,9 +13,10 @@ import socket
 import sys
 
 from server.supervisor.alarm import Alarm
-from server.supervisor.listener import bind
-from server.supervisor.minder import MISCONFIGURED, Limits, Minder
+from server.supervisor.listener import bind_all
+from server.supervisor.minder import Minder
 from server.supervisor.overdue import AFTER_S, OverdueWatch, reader_for
+from server.supervisor.slot import MISCONFIGURED, Limits
 
 WORKER = "server.worker"
 
@@ -27,15 +28,21 @@ def main(worker: str = WORKER) -> int:
     database_url = env.get("DATABASE_URL") or env.get("EVENKEEL_DATABASE_URL") or "sqlite:///var/evenkeel.db"
     if not ipaddress.ip_address(socket.gethostbyname(host) if ":" not in host else host).is_loopback:
         return _refuse("EVENKEEL_HOST: only a loopback address is served.")
-    try:
-        listener = bind(host, port)
-    except OSError as error:
-        return _refuse(f"Port {port} can not be opened ({error.strerror}). Stop what uses it, or set EVENKEEL_PORT.")
-    env["EVENKEEL_PORT"] = str(listener.getsockname()[1])
+    workers = int(env.get("EVENKEEL_WORKERS", "1"))
+    listeners: list[socket.socket | None] = [None] * workers
+    if env.get("EVENKEEL_ROLE") != "jobs":
+        try:
+            bound = bind_all(host, port, workers)
+        except OSError as error:
+            return _refuse(
+                f"Port {port} can not be opened ({error.strerror}). Stop what uses it, or set EVENKEEL_PORT."
+            )
+        env["EVENKEEL_PORT"] = str(bound[0].getsockname()[1])
+        listeners = [*bound]
     alarm = Alarm(shlex.split(env.get("EVENKEEL_SUPERVISOR_COMMAND", "")))
     watch = OverdueWatch(reader_for(database_url), alarm, after_s=float(env.get("EVENKEEL_OVERDUE_S", AFTER_S)))
     limits = Limits(stall_s=float(env.get("EVENKEEL_STALL_S", Limits().stall_s)))
-    minder = Minder([sys.executable, "-m", worker], listener, alarm, limits=limits, environ=env)
+    minder = Minder([sys.executable, "-m", worker], listeners, alarm, limits=limits, environ=env)
     watch.start()
     try:
         return minder.run()

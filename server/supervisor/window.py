@@ -50,6 +50,12 @@ class Window:
         table = b"".join(rows)
         self._page[DIGEST_BYTES : DIGEST_BYTES + _KEPT * _ENTRY] = table.ljust(_KEPT * _ENTRY, b"\0")
 
+    def stalled(self, digest: bytes) -> int:
+        """How often the text of `digest` stalled a worker, by what was laid down last, also since this one started."""
+        if not self._page[DIGEST_BYTES + _ENTRY - 1]:
+            return 0
+        return self.stalls().get(digest, 0)
+
     def stalls(self) -> dict[bytes, int]:
         """What `put_stalls` laid down."""
         found: dict[bytes, int] = {}

@@ -17,11 +17,15 @@ async def alive(visit: Visit) -> Response:
 
 
 async def ready(visit: Visit) -> Response:
-    """Whether an ordinary action can reach the database: a token that nobody holds must be refused as such."""
+    """Whether an ordinary action can reach the database, and whether this process hears the others.
+
+    A token that nobody holds must be refused as such. A process that is deaf still delivers, up to five seconds late.
+    """
     try:
         await verbs.accounts.authenticate(visit.services, "readiness")
     except NotSignedIn:
-        return JSONResponse({"ready": True})
+        hears = visit.services.bus.hears()
+        return JSONResponse({"ready": hears}, 200 if hears else 503)
     return JSONResponse({"ready": False}, 503)
 
 

@@ -64,9 +64,11 @@ class Supervisor:
 
 
 @contextlib.contextmanager
-def supervisor(folder: Path, environ: dict[str, str], module: str = "server.supervisor") -> Iterator[Supervisor]:
-    """A supervisor on a free port, gone after the block however it ends."""
-    env = {**os.environ, **environ, "EVENKEEL_PORT": "0", "PYTHONPATH": str(ROOT)}
+def supervisor(
+    folder: Path, environ: dict[str, str], module: str = "server.supervisor", port: int = 0
+) -> Iterator[Supervisor]:
+    """A supervisor on a port (0: a free one), gone after the block however it ends."""
+    env = {**os.environ, **environ, "EVENKEEL_PORT": str(port), "PYTHONPATH": str(ROOT)}
     with _started(folder, [sys.executable, "-m", module], env) as running:
         yield running
 

@@ -119,6 +119,14 @@ def upgrade() -> None:
         comment="What this database is (kind: production, demo or test). retention: life of the service",
     )
     op.create_table(
+        "lease",
+        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("holder", sa.String(length=40), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False, comment="by the database's clock; past: nobody holds it"),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_lease")),
+        comment="What only one process at a time may do (`store.leases`). retention: life of the service",
+    )
+    op.create_table(
         "message",
         sa.Column("id", sa.String(length=26), nullable=False),
         sa.Column("feed", sa.String(length=80), nullable=False),
