@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from msgspec import Struct
+
 from server.protocol.frames import AnyItem, Joined
 
 
@@ -19,8 +21,7 @@ class Audience(StrEnum):
     STAFF = "staff"
 
 
-@dataclass(frozen=True, slots=True)
-class FeedEvent:
+class FeedEvent(Struct, frozen=True):
     """One event of one feed, rendered for every kind of reader.
 
     Attributes:

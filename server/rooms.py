@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from msgspec import Struct
+
 from moderation.ladders import Side
 from moderation.types import Category, Disposition, Level, Role, RoomKind, Verdict
 from server.protocol.frames import (
@@ -140,8 +142,7 @@ def hold_reason(verdict: Verdict) -> str:
     return "safety"
 
 
-@dataclass(frozen=True, slots=True)
-class MessageRecord:
+class MessageRecord(Struct, frozen=True):
     """A message as stored and opened; `body` is None if it can not be opened any more. Times in milliseconds."""
 
     id: str

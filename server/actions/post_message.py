@@ -65,16 +65,17 @@ async def post_message(services: Services, requester: Requester, command: Send, 
 
     # Store: one transaction.
     def unit(tx: Tx) -> Ack:
-        earlier = repeated(tx, requester.account, command.client_id)
-        if earlier is not None:
+        now = tx.head(command.feed)
+        if not insert_message(tx, new, sealed, now.seq + 1):
+            earlier = repeated(tx, requester.account, command.client_id)
             return _ack(command.client_id, heads(tx.conn, [earlier.feed])[earlier.feed].epoch, earlier)
-        if tx.head(command.feed).version != access.version:
+        # Whatever is raised from here on undoes the insert.
+        if now.version != access.version:
             services.room_cache.drop(command.feed, requester.account)  # rights have changed since: ask again
             access_room_for_posting(tx.conn, requester, command.feed)
         if command.reply_to is not None and feed_of(tx, command.reply_to) != command.feed:
             raise BadRequest("The message that this answers is not in this room.", field="reply_to")
         head = tx.append(command.feed, message_kind("new"), new.id)
-        insert_message(tx, new, sealed, head.seq)
         case = None
         if flagged:
             case = raise_case(tx, services.ladders, concern_of(requester, room, verdict, "message", new))

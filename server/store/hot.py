@@ -18,11 +18,15 @@ Row = tuple[Any, ...]
 
 
 class Hot:
-    """A statement with positional parameters, in the order of `keys`. Times are integers: microseconds."""
+    """A statement with positional parameters, in the order of `keys`. Times are integers: microseconds.
 
-    def __init__(self, statement: Executable, keys: Sequence[str]) -> None:
+    `ending` is SQL that both dialects spell alike and Core does not know of both.
+    """
+
+    def __init__(self, statement: Executable, keys: Sequence[str], ending: str = "") -> None:
         self.statement = statement
         self.keys = tuple(keys)
+        self._ending = ending
         self._sql: dict[str, str] = {}
 
     def sql(self, dialect: Dialect) -> str:
@@ -34,7 +38,7 @@ class Hot:
             order = tuple(compiled.positiontup or ())
             if order != self.keys:
                 raise ValueError(f"parameters must be given as {order}, not {self.keys}")
-            text = self._sql[dialect.name] = str(compiled)
+            text = self._sql[dialect.name] = f"{compiled}{self._ending}"
         return text
 
 
@@ -54,13 +58,12 @@ class HotRunner:
             return self._raw.execute(sql, parameters).fetchall()
         return list(self._connection.exec_driver_sql(sql, parameters).fetchall())
 
-    def run(self, hot: Hot, parameters: Row) -> None:
-        """Carry out one statement that returns nothing."""
+    def run(self, hot: Hot, parameters: Row) -> int:
+        """Carry out one statement that returns no rows; how many it changed."""
         sql = hot.sql(self._dialect)
         if self._raw is not None:
-            self._raw.execute(sql, parameters)
-        else:
-            self._connection.exec_driver_sql(sql, parameters)
+            return self._raw.execute(sql, parameters).rowcount
+        return self._connection.exec_driver_sql(sql, parameters).rowcount
 
     def run_many(self, hot: Hot, parameters: Sequence[Row]) -> None:
         """Carry out one statement for each row of parameters."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from msgspec import Struct
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from moderation.types import Disposition, Level, Verdict
@@ -39,6 +40,7 @@ _INSERT: Final = Hot(
         "reply_to",
         "at",
     ),
+    " ON CONFLICT (client_id, author) DO NOTHING",
 )
 _REPEATED: Final = Hot(
     select(message.c.id, message.c.feed, message.c.seq, message.c.first_state, message.c.verdict, message.c.at).where(
@@ -65,8 +67,7 @@ class Posted:
     at_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class NewMessage:
+class NewMessage(Struct, frozen=True):
     """Everything of a message that is known before its seq, but for its sealed body."""
 
     id: str
@@ -80,12 +81,9 @@ class NewMessage:
     reply_to: str | None
 
 
-def repeated(tx: Tx, author: str, client_id: str) -> Posted | None:
-    """The message that this author sent under this client id before, or None."""
-    rows = tx.hot.rows(_REPEATED, (client_id, author))
-    if not rows:
-        return None
-    id_, feed, seq, first_state, verdict, at_us = rows[0]
+def repeated(tx: Tx, author: str, client_id: str) -> Posted:
+    """The message that this author sent under this client id before, as `insert_message` has found."""
+    ((id_, feed, seq, first_state, verdict, at_us),) = tx.hot.rows(_REPEATED, (client_id, author))
     return Posted(id_, feed, seq, MessageState(first_state), Verdict.from_json(verdict), at_us)
 
 
@@ -95,9 +93,13 @@ def feed_of(tx: Tx, message_id: str) -> str | None:
     return str(rows[0][0]) if rows else None
 
 
-def insert_message(tx: Tx, new: NewMessage, sealed: bytes, seq: int) -> None:
-    """Store a message at `seq` of its feed, with all its findings."""
-    tx.hot.run(
+def insert_message(tx: Tx, new: NewMessage, sealed: bytes, seq: int) -> bool:
+    """Store a message at `seq` of its feed, with all its findings.
+
+    False, and nothing is stored, if its author has sent one under its client id before. That this is one statement and
+    not a look and an insert is 5 us of each message.
+    """
+    is_new = tx.hot.run(
         _INSERT,
         (
             new.id,
@@ -116,7 +118,9 @@ def insert_message(tx: Tx, new: NewMessage, sealed: bytes, seq: int) -> None:
             tx.now_us,
         ),
     )
-    insert_findings(tx, new.id, 1, new.verdict)
+    if is_new:
+        insert_findings(tx, new.id, 1, new.verdict)
+    return bool(is_new)
 
 
 def insert_findings(tx: Tx, message_id: str, version: int, verdict: Verdict) -> None:

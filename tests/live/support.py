@@ -9,11 +9,12 @@ import struct
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, TypeVar
 
 import uvicorn
+from msgspec import structs
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 from websockets.asyncio.client import ClientConnection, connect
@@ -87,7 +88,7 @@ class Log:
     def new_epoch(self, feed: str, keep: int) -> None:
         """History is replaced: only the first `keep` events are left, in a new epoch."""
         self.epochs[feed] += 1
-        self.rows[feed] = [replace(event, epoch=self.epochs[feed]) for event in self.rows[feed][:keep]]
+        self.rows[feed] = [structs.replace(event, epoch=self.epochs[feed]) for event in self.rows[feed][:keep]]
 
 
 class Service:

@@ -15,7 +15,6 @@ from server.actions.raising import concern_level, is_concern
 from server.actions.reports import report_message
 from server.actions.services import Services
 from server.auth.requester import Requester
-from server.clock import real_us
 from server.ids import new_id
 from server.protocol.frames import HandlingItem, PageItem, Report
 from server.store.schema import account, case_message, notice, obligation, review_case, shift
@@ -231,8 +230,7 @@ async def test_the_supervisor_raises_a_ladder_that_reaches_nobody(scene: Scene, 
     read = reader_for(database_url)
 
     async def raised() -> list[str]:
-        answers = await asyncio.to_thread(read)
-        return [late.event for late in find_late(answers, real_us(), 3600.0)]
+        return [late.event for late in find_late(await asyncio.to_thread(read), 3600.0)]
 
     await on_shift(scene.services, scene.sam)
     await scene.say(scene.robin, URGENT)

@@ -40,7 +40,7 @@ async def test_a_text_that_could_not_be_checked_counts_as_high_need(services: Se
     scene = await make_scene(services)
     said = await scene.say(scene.robin, CLEAN)
     text = "A text that no check came to an end with"
-    services.screening = Screening(services.screening._pipeline, lambda name: None, {digest(text): 2})
+    services.screening = Screening(services.screening._pipeline, lambda name: None, {digest(text): 2}.__getitem__)
     edit = Edit(client_id=client_id(), feed=scene.feed, message=said.message, body=text)
     await hear_refused(services, scene.robin, edit, new_id())
     assert len(await scene.queue()) == 1
