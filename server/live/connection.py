@@ -21,7 +21,7 @@ from server.auth.requester import Requester
 from server.errors import BadRequest, NotSignedIn, Refused, ServiceError, TooFast, Unavailable
 from server.ids import new_id
 from server.live import metrics
-from server.live.delivery import encode_reply
+from server.live.encoding import encode_reply
 from server.live.followers import Follower
 from server.live.limits import Allowance
 from server.live.seats import Seat

@@ -26,24 +26,17 @@ import structlog
 from server.errors import BadRequest, ServiceError, Unavailable
 from server.feeds import FeedEvent, Following
 from server.live import metrics
-from server.live.followers import Feed, Follower, GroupKey, Reader, Standing, feed_name
-from server.live.shape import Features, shape_event, shape_reply, unreadable
-from server.live.socket import frame
+from server.live.encoding import encode_event, encode_reply
+from server.live.followers import Feed, Follower, Reader, Standing, feed_name
+from server.live.gaps import BACKOFF_FIRST_S, BACKOFF_MOST_S, READ_TIMEOUT_S, Gaps
 from server.live.verbs import Verbs
-from server.protocol.codec import Codec
-from server.protocol.codes import ProtocolError
-from server.protocol.frames import MAX_FEEDS, AnyReply, Event, Position
+from server.protocol.frames import MAX_FEEDS, Position
 
 _log = structlog.get_logger(__name__)
 
 PARKED_MOST: Final = 1_000
 RECENT_MOST: Final = 1_000
 REPLAY_CHUNK: Final = 32
-FEEDS_PER_READ: Final = 500
-READ_TIMEOUT_S: Final = 10.0
-BACKOFF_FIRST_S: Final = 0.02
-BACKOFF_MOST_S: Final = 2.0
-FRUITLESS_MOST: Final = 8
 FOLLOW_TRIES: Final = 3
 _NOBODY: Final[Mapping[Reader, list[bytes]]] = MappingProxyType({})
 
@@ -59,8 +52,7 @@ class Delivery:
         self._answering: list[Reader] = []
         self._flush_asked = False
         self._delivered = 0  # not counted yet
-        self._gaps: set[Feed] = set()
-        self._healing = False
+        self._gaps = Gaps(verbs, spawn, self._offer)
         self._catching: set[Reader] = set()
 
     # --- what happened ---
@@ -68,9 +60,7 @@ class Delivery:
     def events(self, events: Sequence[FeedEvent]) -> None:
         """Committed events, in any order, perhaps known already."""
         for event in events:
-            feed = self._feeds.get(event.feed)
-            if feed is not None:
-                self._offer(feed, event)
+            self._offer(event)
 
     def moved(self, name: str, epoch: int, seq: int) -> None:
         """A feed stands at (epoch, seq), says somebody else."""
@@ -80,13 +70,16 @@ class Delivery:
         if epoch > feed.epoch:
             self._begin_epoch(feed, epoch)
         feed.head = max(feed.head, seq)
-        self._seek(feed)
+        self._gaps.seek(feed)
 
     def followed(self) -> list[str]:
         """Names of all feeds with followers."""
         return list(self._feeds)
 
-    def _offer(self, feed: Feed, event: FeedEvent) -> None:
+    def _offer(self, event: FeedEvent) -> None:
+        feed = self._feeds.get(event.feed)
+        if feed is None:
+            return
         if event.epoch != feed.epoch:
             if event.epoch < feed.epoch:
                 return
@@ -101,7 +94,7 @@ class Delivery:
         feed.head = max(feed.head, event.seq)
         if len(feed.parked) < PARKED_MOST:
             feed.parked[event.seq] = event
-        self._seek(feed)
+        self._gaps.seek(feed)
 
     def _unpark(self, feed: Feed) -> None:
         while feed.parked and feed.last is not None:
@@ -178,14 +171,14 @@ class Delivery:
         for key, members in list(feed.groups.items()):
             if not members:
                 continue
-            shared = b"".join([_encode(feed, event, key, "") for event in events])
+            shared = b"".join([encode_event(feed, event, key, "") for event in events])
             own: dict[str, bytes] = {}
             # A copy, because `pause` takes its reader out of the group.
             for reader, write in list(members.items()):
                 data = shared
                 if authors and (account := reader.requester.account) in authors:
                     if account not in own:
-                        own[account] = b"".join([_encode(feed, event, key, account) for event in events])
+                        own[account] = b"".join([encode_event(feed, event, key, account) for event in events])
                     data = own[account]
                 if reader in kept:
                     kept[reader].append(data)
@@ -213,7 +206,7 @@ class Delivery:
             at += len(chunk)
             # Before the write, for the same reason as in `_flush`.
             follower.seq = chunk[-1].seq
-            reader.write(b"".join([_encode(follower.feed, event, follower.key, account) for event in chunk]))
+            reader.write(b"".join([encode_event(follower.feed, event, follower.key, account) for event in chunk]))
             metrics.REPLAYS.inc(len(chunk))
             if chunk[-1].drops == account and chunk[-1].seq > follower.granted:
                 self._remove(follower)
@@ -278,7 +271,7 @@ class Delivery:
         self._settle(follower)
         if follower.standing is Standing.BEHIND:
             self.catch_up(reader)
-        self._seek(feed)
+        self._gaps.seek(feed)
 
     def leave(self, reader: Reader, wire: str) -> None:
         """Nothing more of this feed is written to `reader`."""
@@ -303,7 +296,7 @@ class Delivery:
         metrics.FOLLOWERS.dec()
         if not feed.followers:
             self._feeds.pop(feed.name, None)
-            self._gaps.discard(feed)
+            self._gaps.forget(feed)
             feed.pending.clear()
 
     # --- keeping up ---
@@ -399,7 +392,7 @@ class Delivery:
         try:
             while reader.can_take and (behind := self._settle_all(reader)) and reader.can_take:
                 before = {follower: follower.seq for follower in behind}
-                rows = await self._read(
+                rows = await self._gaps.read(
                     {follower.feed.name: follower.seq for follower in behind}, lambda: reader.is_open
                 )
                 for follower, seq in before.items():
@@ -416,7 +409,7 @@ class Delivery:
     def _replay(self, follower: Follower, rows: Sequence[FeedEvent]) -> None:
         feed = follower.feed
         for event in rows:
-            self._offer(feed, event)
+            self._offer(event)
         if follower.standing is not Standing.BEHIND or feed.last is None:
             return
         wanted: list[FeedEvent] = []
@@ -425,70 +418,7 @@ class Delivery:
                 wanted.append(event)
         self._write_events(follower, wanted)
 
-    # --- gaps and epochs ---
-
-    def _seek(self, feed: Feed) -> None:
-        if feed.last is not None and feed.head > feed.last and feed.followers:
-            self._gaps.add(feed)
-            if not self._healing:
-                self._healing = True
-                self._spawn(self._heal())
-
-    async def _heal(self) -> None:
-        """Read what is missing of all feeds that are behind their head, until none is."""
-        delay = BACKOFF_FIRST_S
-        try:
-            while self._gaps:
-                feeds = [feed for feed in self._gaps if feed.last is not None and feed.head > feed.last]
-                self._gaps.clear()
-                before = {feed: feed.last for feed in feeds if feed.last is not None}
-                for start in range(0, len(feeds), FEEDS_PER_READ):
-                    part = {f.name: before[f] for f in feeds[start : start + FEEDS_PER_READ]}
-                    for name, rows in (await self._read(part, lambda: True)).items():
-                        for event in rows:
-                            feed = self._feeds.get(name)
-                            if feed is not None:
-                                self._offer(feed, event)
-                moved = [self._came_on(feed, seq) for feed, seq in before.items()]
-                if any(moved):
-                    delay = BACKOFF_FIRST_S
-                elif moved:
-                    await asyncio.sleep(delay)
-                    delay = min(delay * 2, BACKOFF_MOST_S)
-        finally:
-            self._healing = False
-
-    def _came_on(self, feed: Feed, before: int) -> bool:
-        """Whether a read brought `feed` on from seq `before`; seeks on where it did not come to its head."""
-        if feed.last != before or feed.head <= before or not feed.followers:
-            self._seek(feed)
-            return True
-        feed.fruitless += 1
-        if feed.fruitless > FRUITLESS_MOST:
-            # Nothing is committed there after all; the next look at the heads knows.
-            feed.fruitless, feed.head = 0, before
-            feed.parked.clear()
-        self._seek(feed)
-        return False
-
-    async def _read(
-        self, positions: Mapping[str, int], is_wanted: Callable[[], bool]
-    ) -> Mapping[str, Sequence[FeedEvent]]:
-        """`events_after`, again and again with longer waits until it answers; nothing once nobody wants it."""
-        delay = BACKOFF_FIRST_S
-        while is_wanted():
-            try:
-                async with asyncio.timeout(READ_TIMEOUT_S):
-                    rows = await self._verbs.events_after(positions)
-            except Exception as exc:
-                metrics.GAP_READS.labels("failed").inc()
-                _log.warning("log_read_failed", feeds=len(positions), error=type(exc).__name__)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, BACKOFF_MOST_S)
-            else:
-                metrics.GAP_READS.labels("read").inc()
-                return rows
-        return {}
+    # --- epochs ---
 
     def _begin_epoch(self, feed: Feed, epoch: int) -> None:
         """History was replaced: everybody who follows is given a new `joined`."""
@@ -518,20 +448,3 @@ class Delivery:
                 delay = min(delay * 2, BACKOFF_MOST_S)
             else:
                 return
-
-
-def encode_reply(reply: AnyReply, codec: Codec, features: Features) -> bytes:
-    """The bytes of a reply, as a connection with `features` is sent it."""
-    return frame(codec.encode(shape_reply(reply, features)), codec.is_text)
-
-
-def _encode(feed: Feed, event: FeedEvent, key: GroupKey, account: str) -> bytes:
-    """The bytes of `event` for a group; for `account` of it where the author's own view may differ."""
-    audience, codec, features = key
-    item = shape_event(event, audience, account, features)
-    try:
-        data = codec.encode(Event(feed=feed.wire, epoch=event.epoch, seq=event.seq, item=item))
-    except (ProtocolError, TypeError, ValueError, msgspec.MsgspecError) as exc:
-        _log.error("event_unreadable", feed=feed.name, seq=event.seq, error=type(exc).__name__)
-        data = codec.encode(Event(feed=feed.wire, epoch=event.epoch, seq=event.seq, item=unreadable(item)))
-    return frame(data, codec.is_text)

@@ -23,7 +23,8 @@ from server.auth.origins import client_address
 from server.feeds import FeedEvent
 from server.live import metrics
 from server.live.connection import Connection
-from server.live.delivery import FEEDS_PER_READ, Delivery
+from server.live.delivery import Delivery
+from server.live.gaps import FEEDS_PER_READ
 from server.live.seats import SeatLimits, Seats
 from server.live.socket import SocketLimits, WebSocket
 from server.live.verbs import Upgrade, Verbs
