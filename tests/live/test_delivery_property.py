@@ -19,6 +19,7 @@ from server.live.shape import Features
 from server.protocol.codec import Codec
 from server.protocol.frames import AccessItem, Event, Joined, Position
 from tests.live.support import Log, Service
+from tests.virtual_time import VirtualLoop
 
 FEEDS = ("room:A", "room:B")
 ACCOUNTS = ("ann", "ben")
@@ -77,7 +78,7 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = VirtualLoop()
         self.tasks: set[asyncio.Task[None]] = set()
         self.service = Service()
         self.log: Log = self.service.log
