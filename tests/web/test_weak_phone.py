@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 from playwright.async_api import BrowserContext, CDPSession, Page, expect
 
+from server.actions.post_message import post_message
 from server.protocol.frames import PAGE_SIZE, Send
 from server.web import verbs
 from tests.web.conftest import House
@@ -68,7 +69,7 @@ async def lived_in(house: House) -> None:
     for n in range(PAGE_SIZE):
         body = f"The {n}th small thing: the bus was late, the sky was clear, and I had my soup in the end."
         command = Send(client_id=f"seeded-talk-{n}", feed=feed, body=body)
-        await verbs.submit(house.services, member, command, f"seeded-talk-{n}")
+        await post_message(house.services, member, command, f"seeded-talk-{n}")  # at no pace of a person
 
 
 async def weak(context: BrowserContext) -> tuple[Page, CDPSession]:
