@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 40.0
+PATIENCE_S = 80.0
 
 
 def until(find: Callable[[], T | None], what: str, within_s: float = PATIENCE_S) -> T:
