@@ -75,7 +75,7 @@ class _Past:
 
     async def say(self, name: str, feed: str, text: str) -> frames.Ack:
         command = frames.Send(client_id=new_id(), feed=feed, body=text)
-        return await post_message(self.services, self.who[name], command, new_id())
+        return await post_message(self.services, self.who[name], command)
 
 
 async def seed(services: Services, talk: Mapping[str, tuple[Conversation, ...]], stories: Stories, number: int) -> None:

@@ -84,7 +84,7 @@ async def act_on_case(services: Services, requester: Requester, command: frames.
     act = _act(command)
     subject, role, side = await services.store.read(lambda conn: _about(conn, requester, command.case))
     if act is Act.REPLY:
-        earlier = await _reply(services, requester, command, subject, request_id)
+        earlier = await _reply(services, requester, command, subject)
         if earlier is not None:
             return earlier
     for _ in range(3):
@@ -272,9 +272,7 @@ def _closing(tx: Tx, services: Services, requester: Requester, row: Row[Any], co
     return changes
 
 
-async def _reply(
-    services: Services, requester: Requester, command: frames.Act, subject: str, request_id: str
-) -> frames.Done | None:
+async def _reply(services: Services, requester: Requester, command: frames.Act, subject: str) -> frames.Done | None:
     """Post the private reply through the one message path; the act's own unit follows. Both are idempotent.
 
     Returns the first answer if this act was carried out before; then nothing is posted.
@@ -296,7 +294,7 @@ async def _reply(
         return earlier
     feed = await ensure_support_room(services, subject)
     send = frames.Send(client_id=command.client_id, feed=feed, body=command.body)
-    await post_message(services, requester, send, request_id)
+    await post_message(services, requester, send)
     return None
 
 

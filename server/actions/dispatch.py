@@ -30,7 +30,7 @@ async def run(services: Services, requester: Requester, command: frames.AnyComma
         raise
     match command:
         case frames.Send():
-            return await post_message(services, requester, command, request_id)
+            return await post_message(services, requester, command)
         case frames.Edit():
             return await edit_message(services, requester, command)
         case frames.Remove():

@@ -28,7 +28,7 @@ from server.store.messages import NewMessage, Posted, feed_of, insert_message, r
 from server.store.unit import Tx
 
 
-async def post_message(services: Services, requester: Requester, command: Send, request_id: str) -> Ack:
+async def post_message(services: Services, requester: Requester, command: Send) -> Ack:
     """Store, screen and acknowledge one message; whoever should see it or act on it will.
 
     The same `client_id` from the same author is answered with the first acknowledgement, whatever its text.

@@ -46,7 +46,7 @@ class Scene:
 
     async def say(self, who: Requester, body: str, re: str | None = None, feed: str | None = None) -> Ack:
         command = Send(client_id=re or client_id(), feed=feed or self.feed, body=body)
-        return await post_message(self.services, who, command, new_id())
+        return await post_message(self.services, who, command)
 
     async def join(self, who: Requester, feed: str | None = None) -> Joined:
         return (await follow(self.services, who, feed or self.feed, None)).joined

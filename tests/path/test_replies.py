@@ -24,7 +24,7 @@ async def test_a_message_answers_only_one_of_its_own_room(services: Services) ->
 
     async def answer(reply_to: str) -> None:
         command = Send(client_id=client_id(), feed=scene.feed, body=CLEAN, reply_to=reply_to)
-        await post_message(services, scene.wren, command, new_id())
+        await post_message(services, scene.wren, command)
 
     for wrong in (there.message, new_id()):
         with pytest.raises(BadRequest) as refused:

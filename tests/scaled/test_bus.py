@@ -153,9 +153,9 @@ async def test_a_removal_by_one_process_binds_another(postgres_server: PostgresS
         feed = await make_room(one, RoomKind.COMMUNITY, "The porch", "Quiet talk")
         robin = await harness.member(one, "Robin")
         await enter_room(other, robin, feed)
-        await post_message(other, robin, Send(client_id=new_id(), feed=feed, body=CLEAN), new_id())
+        await post_message(other, robin, Send(client_id=new_id(), feed=feed, body=CLEAN))
         assert other.room_cache.get(feed, robin.account) is not None
         await remove_from_room(one, robin.account, feed)
         with pytest.raises(NotFound):
-            await post_message(other, robin, Send(client_id=new_id(), feed=feed, body=CLEAN), new_id())
+            await post_message(other, robin, Send(client_id=new_id(), feed=feed, body=CLEAN))
     postgres_server.drop_database(url)

@@ -168,7 +168,7 @@ async def test_a_hub_takes_messages_and_only_jobs_calls_people(shared_url: str) 
             )
             robin = await harness.member(hub, "Robin")
             await enter_room(hub, robin, room)
-            await post_message(hub, robin, Send(client_id=new_id(), feed=room, body=URGENT), new_id())
+            await post_message(hub, robin, Send(client_id=new_id(), feed=room, body=URGENT))
             async with asyncio.timeout(10):
                 while True:
                     states = await hub.store.read(lambda conn: conn.execute(select(notice.c.state)).scalars().all())

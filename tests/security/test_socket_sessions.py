@@ -90,7 +90,7 @@ async def test_a_frame_after_the_end_of_its_session_is_not_carried_out(edge: Edg
         assert (refused.code, refused.re) == ("expired", "send-00001")
         assert await raw.close_code() == 4401
     wren = await a_writer(edge, feed)
-    ack = await post_message(edge.services, wren, Send(client_id="send-00002", feed=feed, body=CLEAN), new_id())
+    ack = await post_message(edge.services, wren, Send(client_id="send-00002", feed=feed, body=CLEAN))
     assert ack.seq == 1
 
 
@@ -171,7 +171,7 @@ async def test_what_ends_a_session_closes_its_sockets_within_two_seconds(edge: E
         await ask(two, Join(client_id="join-00002", feed=feed), Joined, Codec.JSON)
         before = time.monotonic()
         await ENDINGS[how](edge, robin)
-        await post_message(edge.services, wren, Send(client_id="send-00001", feed=feed, body=CLEAN), new_id())
+        await post_message(edge.services, wren, Send(client_id="send-00001", feed=feed, body=CLEAN))
         assert await one.close_code() == 4401
         assert await two.close_code() == 4401
     assert time.monotonic() - before < 2
@@ -219,7 +219,7 @@ async def test_several_removed_in_the_middle_of_a_fan_out_see_nothing_behind(edg
 
     async def say(n: int) -> None:
         command = Send(client_id=f"send-{n:05d}", feed=feed, body=CLEAN)
-        await post_message(edge.services, writer, command, new_id())
+        await post_message(edge.services, writer, command)
 
     done = asyncio.Event()
     async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
@@ -292,7 +292,7 @@ async def test_a_foreign_id_and_an_invented_one_are_answered_alike(edge: Edge, r
     robin = await member(services, "Robin")
     open_room = await a_room(edge)
     room = await make_room(services, RoomKind.THERAPY, "Tuesdays", "One to one", robin.account)
-    ack = await post_message(services, robin, Send(client_id=client_id(), feed=room, body=URGENT), new_id())
+    ack = await post_message(services, robin, Send(client_id=client_id(), feed=room, body=URGENT))
     cases = await services.store.read(lambda conn: list(conn.execute(select(review_case.c.id)).scalars()))
     assert len(cases) == 1
     if role is Role.MEMBER:
@@ -314,7 +314,7 @@ async def test_pages_about_foreign_ids_are_not_found(edge: Edge) -> None:
     services = edge.services
     robin, wren = await member(services, "Robin"), await registered(services, "Wren")
     room = await make_room(services, RoomKind.THERAPY, "Tuesdays", "One to one", robin.account)
-    ack = await post_message(services, robin, Send(client_id=client_id(), feed=room, body=CLEAN), new_id())
+    ack = await post_message(services, robin, Send(client_id=client_id(), feed=room, body=CLEAN))
     own, other = room.partition(":")[2], new_id()
     pages: list[list[str]] = []
     for one in (own, other):

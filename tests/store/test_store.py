@@ -274,7 +274,7 @@ async def test_units_of_two_services_on_one_database_interleave_without_gaps(
 
         async def say(which: Services, n: int) -> int:
             send = Send(client_id=f"both-{id(which)}-{n}", feed=scene.feed, body=CLEAN)
-            return (await post_message(which, scene.robin, send, new_id())).seq
+            return (await post_message(which, scene.robin, send)).seq
 
         seqs = await asyncio.gather(*(say(which, n) for n in range(40) for which in (services, second)))
         assert sorted(seqs) == list(range(1, 81))

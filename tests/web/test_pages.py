@@ -170,7 +170,7 @@ async def test_a_facilitator_finds_the_cases_of_their_group_on_the_console(site:
     for who in (robin, finn.requester):
         await belong(site.services, feed, who)
     site.tokens["Finn"] = finn.token
-    await post_message(site.services, robin, Send(client_id="group-0001", feed=feed, body=URGENT), new_id())
+    await post_message(site.services, robin, Send(client_id="group-0001", feed=feed, body=URGENT))
     async with site.client("Bluebell") as member, site.client("Finn") as client:
         await post(member, f"/rooms/{site.room}", f"/rooms/{site.room}/send", body=URGENT)
         queue = read((await client.get("/staff/console")).text)

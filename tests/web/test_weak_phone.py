@@ -69,7 +69,7 @@ async def lived_in(house: House) -> None:
     for n in range(PAGE_SIZE):
         body = f"The {n}th small thing: the bus was late, the sky was clear, and I had my soup in the end."
         command = Send(client_id=f"seeded-talk-{n}", feed=feed, body=body)
-        await post_message(house.services, member, command, f"seeded-talk-{n}")  # at no pace of a person
+        await post_message(house.services, member, command)  # at no pace of a person
 
 
 async def weak(context: BrowserContext) -> tuple[Page, CDPSession]:
