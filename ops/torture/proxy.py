@@ -184,10 +184,7 @@ class FaultProxy:
 
 
 class _Line:
-    """One connection: each direction is read into a short queue and written from it.
-
-    In the queue an empty text is the end of that direction, and None a reset by whoever writes there.
-    """
+    """One connection: each direction is read into a short queue and written from it; empty is its end."""
 
     def __init__(self, proxy: FaultProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._proxy = proxy
@@ -235,31 +232,30 @@ class _Line:
                 _close(writer, in_order=in_order)
 
     async def _carry(self, way: Way, reader: asyncio.StreamReader) -> None:
-        queue: asyncio.Queue[tuple[float, bytes | None]] = asyncio.Queue(IN_FLIGHT)
+        queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(IN_FLIGHT)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read(way, reader, queue))
             tasks.create_task(self._write(way, queue))
 
-    async def _read(
-        self, way: Way, reader: asyncio.StreamReader, queue: asyncio.Queue[tuple[float, bytes | None]]
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        data: bytes | None = b"."
+    async def _read(self, way: Way, reader: asyncio.StreamReader, queue: asyncio.Queue[tuple[float, bytes]]) -> None:
+        loop, fault = asyncio.get_running_loop(), self._proxy.fault(way)
+        data = b"."
         while data:
             try:
                 data = await reader.read(CHUNK_BYTES)
             except OSError:
-                data = None
-            await queue.put((loop.time() + self._proxy.fault(way).delay_s, data))
+                await self._tell_reset(fault)
+                return
+            await queue.put((loop.time() + fault.delay_s, data))
 
-    async def _write(self, way: Way, queue: asyncio.Queue[tuple[float, bytes | None]]) -> None:
+    async def _write(self, way: Way, queue: asyncio.Queue[tuple[float, bytes]]) -> None:
         loop, fault = asyncio.get_running_loop(), self._proxy.fault(way)
         while True:
             due, data = await queue.get()
             await asyncio.sleep(max(0.0, due - loop.time()))
             if not data:
                 await fault.passes.wait()
-                self.reset() if data is None else self.end(way)
+                self.end(way)
                 return
             while data:
                 await fault.passes.wait()
@@ -277,8 +273,14 @@ class _Line:
                 if rate:
                     await asyncio.sleep(size / rate)
 
+    async def _tell_reset(self, fault: _Fault) -> None:
+        """A reset waits for no reader and overtakes what was sent before it, but goes no way that nothing goes."""
+        await asyncio.sleep(fault.delay_s)
+        await fault.passes.wait()
+        self.reset()
+
     async def _put(self, way: Way, piece: bytes) -> None:
-        """Give bytes to their reader, if that direction was not ended. A reader that is gone says so by the other."""
+        """Give bytes to their reader, if that direction was not ended."""
         writer = self._writers[way]
         if way in self._ended or not piece:
             return
@@ -287,6 +289,7 @@ class _Line:
             await writer.drain()
         except OSError:
             self._ended.add(way)
+            await self._tell_reset(self._proxy.fault(Way.DOWN if way is Way.UP else Way.UP))
         else:
             self._proxy.carried[way] += len(piece)
 
