@@ -13,7 +13,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import TracebackType
@@ -38,19 +38,22 @@ class Cluster:
     Args:
         environ: as `ops.trial.Trial` has it, with REDIS_URL where there are several.
         folder: is given the log of all of them.
+        origins: other addresses by which clients reach them, as a proxy's; written as an Origin is.
 
     Attributes:
         urls: where each is reached, by its number.
         log: what all of them have written.
     """
 
-    def __init__(self, count: int, environ: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, count: int, environ: Mapping[str, str], folder: Path, origins: Sequence[str] = ()) -> None:
         self.log = folder / "cluster.log"
-        self._environ = dict(environ)
-        self._factory = ServerFactory(environ, self.log)
         self._listeners: list[socket.socket] = [bind("127.0.0.1", 0) for _ in range(count)]
         self._servers: dict[int, ForkServerProcess] = {}
         self.urls = tuple(f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in self._listeners)
+        self._environ = dict(environ)
+        if origins:
+            self._environ["EVENKEEL_ORIGINS"] = ",".join((*self.urls, *origins))
+        self._factory = ServerFactory(self._environ, self.log)
 
     async def __aenter__(self) -> Self:
         try:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import pytest
 
 from server import errors
@@ -23,6 +24,16 @@ EXAMPLES = [
 
 def tags(union: Any) -> set[str]:
     return {kind.__struct_config__.tag for kind in get_args(union)}
+
+
+def said_by_leaving_out(kind: Any) -> set[tuple[str, str]]:
+    """(field, default as JSON) of the fields of a struct that may be left out and then mean something."""
+    found = set()
+    for field in msgspec.structs.fields(kind):
+        default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        if kind.__struct_config__.omit_defaults and default is not msgspec.NODEFAULT and default:
+            found.add((field.encode_name, json.dumps(default).strip('"')))
+    return found
 
 
 def values_of(key: str, value: object) -> set[str]:
@@ -135,3 +146,12 @@ def test_every_feature_is_described() -> None:
     """A feature that can be agreed on is in the table of features."""
     for feature in frames.FEATURES:
         assert f"| `{feature}` |" in REFERENCE
+
+
+def test_what_a_field_means_that_is_left_out_is_said() -> None:
+    """Where a default is not null, false, 0 or empty, the text gives it: a client by the text alone would be wrong."""
+    kinds = {*get_args(frames.AnyReply), *get_args(frames.AnyItem), *get_args(frames.AnyView)}
+    meant = set().union(*(said_by_leaving_out(kind) for kind in kinds))
+    assert ("state", "ringing") in meant
+    for field, default in sorted(meant):
+        assert f"`{field}` is `{default}` unless given" in " ".join(REFERENCE.split()), field
