@@ -74,9 +74,11 @@ class Log:
 
 
 class Chatter:
-    """A member who talks in a room, now and then in distress, until told to stop."""
+    """A member who talks in a room, now and then in distress, until told to stop; or who only listens."""
 
-    def __init__(self, url: str, person: TrialPerson, feed: str, rng: random.Random, urgent: float) -> None:
+    def __init__(
+        self, url: str, person: TrialPerson, feed: str, rng: random.Random, urgent: float, *, talks: bool = True
+    ) -> None:
         self.log = Log(person.account, feed)
         self.connected = asyncio.Event()
         self.client = _client(url, person, self._link, features=("handling",))
@@ -85,6 +87,8 @@ class Chatter:
         self._rng = rng
         self._urgent = urgent
         self._stop = asyncio.Event()
+        if not talks:
+            self._stop.set()
         self.feed: Feed | None = None
 
     def _link(self, change: LinkChange) -> None:

@@ -40,7 +40,7 @@ PER_ROOM: Final = 4
 URGENT_SHARE: Final = 0.15
 # A commit of a few messages is some fifty writes and one sync. Most cuts fall anywhere in the first half second; some
 # within the checkpoint that comes then, which writes to the database itself and keeps it.
-OPERATIONS: Final = (1, 2_000)
+OPERATIONS: Final = (1, 1_000)
 CHECKPOINT_OPERATIONS: Final = (1, 80)
 CHECKPOINT_SHARE: Final = 0.3
 ROUND_S: Final = 20.0
