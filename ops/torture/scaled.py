@@ -175,8 +175,9 @@ class Scene:
             chatter.stop()
         deadline = time.monotonic() + SETTLE_S
         while True:
-            stored = await look(self.settings, read_stored)
+            # Asked first: what is answered by now is in what the database says next.
             answered = all(len(c.log.acks) == len(c.log.sent) for c in self.chatters)
+            stored = await look(self.settings, read_stored)
             read = all(c.log.told and c.log.told[-1].of >= stored.heads[c.log.feed] for c in self.chatters)
             called = all(stored.pages.get(m.log.account, frozenset()) <= m.log.pages for m in self.moderators)
             if (answered and read and called and not stored.unmade and not stored.uncalled) or (
