@@ -17,6 +17,7 @@ from ops.setup.postgres import running_postgres
 from ops.torture.kill import run_campaign
 from ops.torture.outages import run_kill_scaled, run_postgres, run_redis
 from ops.torture.power import run_power
+from ops.torture.revoke import run_revoke
 
 Progress = Callable[[int, str], None]
 Facts = dict[str, Any]
@@ -68,6 +69,10 @@ async def _postgres(folder: Path, count: int, seed: int, progress: Progress) -> 
     return (await run_postgres(folder, restarts=count, seed=seed, progress=progress)).facts()
 
 
+async def _revoke(folder: Path, count: int, seed: int, progress: Progress) -> Facts:
+    return (await run_revoke(folder, revocations=count, seed=seed, progress=progress)).facts()
+
+
 CAMPAIGNS: Final[Mapping[str, Campaign]] = {
     "kill-sqlite": Campaign("kill -9 of one server on SQLite, at named places and by chance", KILLS, _kill_sqlite),
     "kill-postgres": Campaign("the same on PostgreSQL", KILLS, _kill_postgres),
@@ -75,6 +80,7 @@ CAMPAIGNS: Final[Mapping[str, Campaign]] = {
     "power": Campaign("power loss on SQLite: nothing acknowledged is lost", 100, _power),
     "redis": Campaign("Redis killed, frozen, cut: nothing lost, delivery p99 <= 6 s, hearing in <= 10 s", 20, _redis),
     "postgres": Campaign("PostgreSQL crashed: nothing acknowledged lost, no call made again later", 20, _postgres),
+    "revoke": Campaign("rights taken away: closed within 2 s (6 s without Redis), no event afterwards", 200, _revoke),
 }
 
 

@@ -25,6 +25,7 @@ def add_to(torture: typer.Typer) -> None:
     torture.command("power")(power)
     torture.command("redis")(redis)
     torture.command("postgres")(postgres)
+    torture.command("revoke")(revoke)
     torture.command("all")(everything)
 
 
@@ -44,6 +45,12 @@ def redis(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> No
 def postgres(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
     """Crash the PostgreSQL of three servers; nothing that was acknowledged may be lost, no call made again later."""
     run_one("postgres", faults, seed, as_json)
+
+
+@speaks_plainly
+def revoke(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
+    """Take people's rights away while they listen on three servers; within seconds they may hear nothing more."""
+    run_one("revoke", faults, seed, as_json)
 
 
 @speaks_plainly
@@ -87,8 +94,12 @@ def run_one(name: str, faults: int | None, seed: int | None, as_json: bool) -> N
 
 
 def _figures(name: str, faults: int | None, seed: int) -> dict[str, Any]:
+    import structlog
+
     from ops.torture.campaigns import CAMPAIGNS
 
+    # What the parts of the service say in this process is for a person too; the answer stays readable by a program.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
     campaign = CAMPAIGNS[name]
     count = faults or campaign.whole
     _say(f"seed {seed}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ops.torture.outages import run_kill_scaled, run_postgres, run_redis
+from ops.torture.revoke import KINDS, run_revoke
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -33,3 +34,11 @@ async def test_a_crashed_postgres_loses_nothing_that_was_acknowledged(tmp_path: 
     assert campaign.violations == [], str(campaign.facts())
     assert len(campaign.outages) == 2
     assert campaign.acknowledged > 10
+
+
+async def test_who_may_not_hear_any_more_hears_nothing(tmp_path: Path) -> None:
+    """Rights taken away on one process end on the others within two seconds (six without Redis), for good."""
+    campaign = await run_revoke(tmp_path, revocations=2 * len(KINDS), seed=34)
+    assert campaign.violations == [], str(campaign.facts())
+    assert {one.kind for one in campaign.done} == set(KINDS)
+    assert {one.redis_away for one in campaign.done} == {True, False}
