@@ -50,9 +50,8 @@ test: setup check ## Set-up, checks, and all tests with a short slice of each ca
 planted: setup browser ## Put each known bug back in and see its test go red
 	$(PY) -m ops.setup.planted $(ARGS)
 
-torture: setup ## Kill the service on purpose, on both databases, and check its promises (ARGS)
-	$(VENV)/bin/evenkeel torture kill --database sqlite $(ARGS)
-	$(VENV)/bin/evenkeel torture kill --database postgres $(ARGS)
+torture: setup ## Every campaign in full, with figures to ops/torture/RESULTS.md (ARGS)
+	$(VENV)/bin/evenkeel torture all --results ops/torture/RESULTS.md $(ARGS)
 
 bench: setup ## Measure latency and throughput on this machine (ARGS)
 	$(VENV)/bin/evenkeel bench $(ARGS)

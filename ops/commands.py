@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from ops.output import FAILED, Json, answer, speaks_plainly
+from ops.torture.command import add_to, run_one
 from server.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -329,7 +330,10 @@ def torture_everything(
 @torture.command("kill")
 @speaks_plainly
 def torture_kill(
-    kills: Annotated[int, typer.Option(min=1, help="How many servers to kill.")] = WHOLE_CAMPAIGN,
+    kills: Annotated[int | None, typer.Option(min=1, help="How many; a whole campaign if not given.")] = None,
+    scaled: Annotated[
+        bool, typer.Option("--scaled", help="Three servers over one PostgreSQL and one Redis, all of which are killed.")
+    ] = False,
     seed: Seed = None,
     database: OfKind = Kind.SQLITE,
     database_url: Annotated[
@@ -338,8 +342,11 @@ def torture_kill(
     as_json: Json = False,
 ) -> None:
     """Kill the server at named places and at random while people talk; nothing acknowledged may be lost."""
+    if scaled:
+        run_one("kill-scaled", kills, seed, as_json)
+        return
     with _campaign_database(database, database_url) as url:
-        _torture(kills, seed, url, None, as_json)
+        _torture(kills or WHOLE_CAMPAIGN, seed, url, None, as_json)
 
 
 @contextlib.contextmanager
@@ -393,6 +400,9 @@ def _torture(kills: int, seed: int | None, database_url: str, seconds: float | N
 def _say(line: str) -> None:
     """Progress, for a person; the answer is on standard output."""
     print(line, file=sys.stderr, flush=True)
+
+
+add_to(torture)
 
 
 def _add_demo() -> None:

@@ -26,7 +26,7 @@ from server.store.migrate import TEST, prepare_database
 from server.store.rooms import set_standing
 from server.store.unit import Tx
 
-_PASSWORD: Final = "three quiet green boats"  # noqa: S105 - of people who do not exist, in a database that is thrown away
+PASSWORD: Final = "three quiet green boats"  # noqa: S105 - of people who do not exist, in a database that is thrown away
 _WORDS: Final = (
     "Amber", "Birch", "Brook", "Cedar", "Clover", "Copper", "Coral", "Fern", "Forest", "Garden", "Harbour",
     "Hazel", "Heather", "Island", "Ivory", "Juniper", "Lilac", "Maple", "Marble", "Meadow", "Misty", "Olive",
@@ -112,7 +112,7 @@ async def _members(services: Services, count: int) -> list[TrialPerson]:
     async def one(n: int, name: str) -> TrialPerson:
         async with gate:
             origin = Origin(f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}")
-            made = await register(services, origin, name, _PASSWORD, services.settings.rules_version, new_id())
+            made = await register(services, origin, name, PASSWORD, services.settings.rules_version, new_id())
             return TrialPerson(made.requester.account, name, made.token)
 
     names = (f"{word} {bird}" for word, bird in itertools.product(_WORDS, _BIRDS))
@@ -121,7 +121,7 @@ async def _members(services: Services, count: int) -> list[TrialPerson]:
 
 async def _moderator(services: Services, n: int) -> TrialPerson:
     name = f"Sam {_BIRDS[n]}"
-    account = await create_staff(services, name, Role.MODERATOR, _PASSWORD)
-    signed_in = await sign_in(services, Origin(f"10.255.0.{n + 1}"), name, _PASSWORD)
+    account = await create_staff(services, name, Role.MODERATOR, PASSWORD)
+    signed_in = await sign_in(services, Origin(f"10.255.0.{n + 1}"), name, PASSWORD)
     await services.store.write(lambda tx: insert_shift(tx, account, Role.MODERATOR, tx.now, tx.now + timedelta(days=1)))
     return TrialPerson(account, name, signed_in.token)

@@ -24,8 +24,8 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,11 +53,68 @@ _SERVER_OPTIONS = (
 )
 
 
+class Postmaster:
+    """The server process over one data folder; a campaign may end it as a crash would, and start it again there."""
+
+    def __init__(self, command: Sequence[str], log: Path, url: URL, account: pwd.struct_passwd | None) -> None:
+        self._command, self._log, self._url, self._account = command, log, url, account
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def spawn(self) -> None:
+        """Start it without waiting for it. The calling thread has to live as long as it: with that one it ends."""
+        with self._log.open("ab") as sink:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (one system call)
+                **_as_account(self._account),
+            )
+
+    def until_ready(self) -> None:
+        """Wait until it answers. Raises RuntimeError, with the end of its log, if it does not."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            if self._process is None or self._process.poll() is not None:
+                raise RuntimeError(f"PostgreSQL has ended:\n{self._log.read_text()[-2000:]}")
+            try:
+                run_apart(lambda: _execute(self._url, "SELECT 1"))
+                return
+            except (OSError, asyncpg.CannotConnectNowError) as failure:
+                if time.monotonic() > deadline:
+                    raise RuntimeError(
+                        f"PostgreSQL did not answer in {START_TIMEOUT_S} s:\n{self._log.read_text()[-2000:]}"
+                    ) from failure
+                threading.Event().wait(0.02)
+
+    def crash(self) -> None:
+        """End it at once, its sessions with it, without keeping anything in order ("immediate"); the data stay."""
+        self._end(signal.SIGQUIT)
+
+    def stop(self) -> None:
+        """End the server in order; only if it does not listen, at once."""
+        try:
+            self._end(signal.SIGINT)
+        except subprocess.TimeoutExpired:
+            self._end(signal.SIGQUIT)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(STOP_TIMEOUT_S)
+
+
 @dataclass(frozen=True)
 class PostgresServer:
-    """A running PostgreSQL. `url` names its maintenance database, in the form `postgresql+asyncpg://...`."""
+    """A running PostgreSQL. `url` names its maintenance database, in the form `postgresql+asyncpg://...`.
+
+    Attributes:
+        postmaster: None for one that was given, and is not ours to stop.
+    """
 
     url: URL
+    postmaster: Postmaster | None = field(default=None, compare=False, repr=False)
 
     def create_database(self, template: str = "template0") -> str:
         """Make a database, empty or a copy of another, and return its URL as text, password included."""
@@ -74,14 +131,14 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def running_postgres() -> Iterator[PostgresServer]:
+def running_postgres(*, own: bool = False) -> Iterator[PostgresServer]:
     """Give a PostgreSQL server for as long as the block lasts.
 
-    `TEST_DATABASE_URL` (any PostgreSQL URL whose user may create databases) is used as it is and left running;
-    otherwise a server is started and stopped here.
+    `TEST_DATABASE_URL` (any PostgreSQL URL whose user may create databases) is used as it is and left running, unless
+    it has to be one's `own`; otherwise a server is started and stopped here.
     """
     given = os.environ.get("TEST_DATABASE_URL")
-    if given:
+    if given and not own:
         yield PostgresServer(url=make_url(given).set(drivername="postgresql+asyncpg"))
         return
     folder = Path(tempfile.mkdtemp(prefix="ekpg-"))
@@ -157,21 +214,15 @@ def _started(folder: Path) -> Iterator[PostgresServer]:
             os.chown(made, account.pw_uid, account.pw_gid)
     _initialise(programs, data, account)
     options = [part for option in _SERVER_OPTIONS for part in ("-c", option)]
-    with log.open("wb") as sink:
-        server = subprocess.Popen(
-            [str(programs / "postgres"), "-D", str(data), "-k", str(sockets), *options],
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (one system call, no lock)
-            **_as_account(account),
-        )
+    url = URL.create("postgresql+asyncpg", username="postgres", database="postgres", query={"host": str(sockets)})
+    command = [str(programs / "postgres"), "-D", str(data), "-k", str(sockets), *options]
+    postmaster = Postmaster(command, log, url, account)
+    postmaster.spawn()
     try:
-        url = URL.create("postgresql+asyncpg", username="postgres", database="postgres", query={"host": str(sockets)})
-        _wait_until_ready(server, url, log)
-        yield PostgresServer(url=url)
+        postmaster.until_ready()
+        yield PostgresServer(url, postmaster)
     finally:
-        _stop(server)
+        postmaster.stop()
 
 
 def _initialise(programs: Path, data: Path, account: pwd.struct_passwd | None) -> None:
@@ -194,30 +245,6 @@ def _initialise(programs: Path, data: Path, account: pwd.struct_passwd | None) -
     )
     if made.returncode != 0:
         raise RuntimeError(f"initdb failed with status {made.returncode}:\n{made.stderr}")
-
-
-def _wait_until_ready(server: subprocess.Popen[bytes], url: URL, log: Path) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        if server.poll() is not None:
-            raise RuntimeError(f"PostgreSQL ended with status {server.returncode}:\n{log.read_text()}")
-        try:
-            run_apart(lambda: _execute(url, "SELECT 1"))
-            return
-        except (OSError, asyncpg.CannotConnectNowError) as failure:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"PostgreSQL did not answer in {START_TIMEOUT_S} s:\n{log.read_text()}") from failure
-            threading.Event().wait(0.02)
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    """End the server in order; only if it does not listen, at once."""
-    server.send_signal(signal.SIGINT)
-    try:
-        server.wait(STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        server.send_signal(signal.SIGQUIT)
-        server.wait(STOP_TIMEOUT_S)
 
 
 def _reachable(programs: Path, account: pwd.struct_passwd | None, folder: Path) -> Path:

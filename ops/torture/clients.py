@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,13 +30,22 @@ URGENT: Final = "I am going to kill myself tonight, I have said goodbye"
 RETURN_S: Final = 0.05
 
 
+def words(name: str, n: int, text: str) -> str:
+    """A text that nobody else says, and they not twice: told in a wrong place, it is found out."""
+    return f"{text}. {name}, {n}"
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One new place of a room as a client was told of it; `body` only where the view showed one."""
+    """One new place of a room as a client was told of it; `body` only where the view showed one.
+
+    `at` and every other time of a log is a moment of `time.monotonic`.
+    """
 
     of: int
     view: str
     body: str | None
+    at: float
 
 
 @dataclass
@@ -45,6 +55,7 @@ class Log:
     Attributes:
         sent: client id -> text, in the order of sending.
         acks: client id -> every acknowledgement that came for it, also repeated ones.
+        answered: client id -> when its first acknowledgement came.
         told: new places, each as it was first told, in the order of telling.
         pages: ids of calls that reached this person's page.
         gave_up: the client ended for ever, though the server came back each time.
@@ -55,6 +66,7 @@ class Log:
     joined_at: int = 0
     sent: dict[str, str] = field(default_factory=dict)
     acks: dict[str, list[Ack]] = field(default_factory=dict)
+    answered: dict[str, float] = field(default_factory=dict)
     told: list[Told] = field(default_factory=list)
     pages: set[str] = field(default_factory=set)
     links: int = 0
@@ -62,16 +74,21 @@ class Log:
 
 
 class Chatter:
-    """A member who talks in a room, now and then in distress, until told to stop."""
+    """A member who talks in a room, now and then in distress, until told to stop; or who only listens."""
 
-    def __init__(self, url: str, person: TrialPerson, feed: str, rng: random.Random, urgent: float) -> None:
+    def __init__(
+        self, url: str, person: TrialPerson, feed: str, rng: random.Random, urgent: float, *, talks: bool = True
+    ) -> None:
         self.log = Log(person.account, feed)
         self.connected = asyncio.Event()
         self.client = _client(url, person, self._link, features=("handling",))
+        self._name = person.name
         self._feed_name = feed
         self._rng = rng
         self._urgent = urgent
         self._stop = asyncio.Event()
+        if not talks:
+            self._stop.set()
         self.feed: Feed | None = None
 
     def _link(self, change: LinkChange) -> None:
@@ -100,15 +117,18 @@ class Chatter:
         async for item in feed.events():
             if isinstance(item, MessageItem) and item.change == "new":
                 body = item.view.body if isinstance(item.view, Shown | Held) else None
-                self.log.told.append(Told(item.of, type(item.view).__name__.lower(), body))
+                self.log.told.append(Told(item.of, type(item.view).__name__.lower(), body, time.monotonic()))
 
     async def _talk(self, feed: Feed) -> None:
         while not self._stop.is_set():
-            body = URGENT if self._rng.random() < self._urgent else self._rng.choice(CLEAN)
+            body = words(
+                self._name, len(self.log.sent), URGENT if self._rng.random() < self._urgent else self._rng.choice(CLEAN)
+            )
             named = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
             self.log.sent[named] = body
             ack = await feed.send(body, client_id=named)
             self.log.acks.setdefault(named, []).append(ack)
+            self.log.answered[named] = time.monotonic()
             if self._rng.random() < 0.2:
                 # A client that lost the answer: the same again must be answered with the same.
                 self.log.acks[named].append(await feed.send(body, client_id=named))

@@ -1,6 +1,17 @@
 """The one judge of a campaign: compares what clients were told with what the database holds. Asks the server nothing.
 
-Each rule of the delivery contract has a name here; a violation says which rule, and which ids to look at.
+Each rule of the delivery contract has a name here; a violation says which rule, and which ids to look at:
+
+- lost: acknowledged, and not stored as it was acknowledged.
+- doubled: stored, told or answered more than once, or stored though nobody sent it.
+- order: told or stored in another order than that of the room, or of its sender.
+- gap: a place of a room that is missing from its log, or from what a reader was told.
+- leak: the text of a held message told to somebody else than its author.
+- mixed: a text told at a place where its author said something else, such as that of another room.
+- obligation: a message that was noticed, and no case with an obligation for it.
+- timer, owner: an obligation that is not met and has no time at which it falls due, or is said to be taken by nobody.
+- due, call, page: what should have been moved on, called or seen by now, and was not.
+- unanswered, gave_up: a client that was never answered, or ended though the server came back.
 """
 
 from __future__ import annotations
@@ -11,13 +22,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
+from moderation.cases import CaseState
 from moderation.types import Verdict
 from ops.torture.clients import Log
 from server.actions.raising import concern_level
 from server.actions.rendering import PAGE_CHANNEL
 from server.clock import from_us, real_us
-from server.store.cases import RUNNING
-from server.store.schema import case_message, event, feed, message, notice, obligation
+from server.store.cases import ACKNOWLEDGED, MET, RUNNING
+from server.store.schema import case_message, event, feed, message, notice, obligation, review_case
 
 LATE_S = 5.0
 _MADE = notice.c.state == "sent"
@@ -47,6 +59,8 @@ class Stored:
         unmade: calls, and obligations, that should have been moved on some seconds ago.
         uncalled: obligations at the highest level that nobody has taken and for which no call was ever made.
         pages: calls that were made on somebody's page, by recipient.
+        untimed: obligations that are not met and never fall due.
+        unowned: obligations and cases that are said to be taken, by nobody.
     """
 
     messages: dict[tuple[str, str], Row]
@@ -56,6 +70,8 @@ class Stored:
     unmade: tuple[str, ...]
     uncalled: tuple[str, ...]
     pages: dict[str, frozenset[str]]
+    untimed: tuple[str, ...] = ()
+    unowned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +114,8 @@ def read_stored(conn: Connection) -> Stored:
         unmade(conn),
         _uncalled(conn),
         {recipient: frozenset(ids) for recipient, ids in pages.items()},
+        _untimed(conn),
+        _unowned(conn),
     )
 
 
@@ -118,11 +136,24 @@ def _uncalled(conn: Connection) -> tuple[str, ...]:
     return tuple(conn.execute(query).scalars())
 
 
+def _untimed(conn: Connection) -> tuple[str, ...]:
+    query = select(obligation.c.id).where(obligation.c.state != MET, obligation.c.due_at.is_(None))
+    return tuple(conn.execute(query).scalars())
+
+
+def _unowned(conn: Connection) -> tuple[str, ...]:
+    duties = select(obligation.c.id).where(obligation.c.state == ACKNOWLEDGED, obligation.c.acknowledged_by.is_(None))
+    matters = select(review_case.c.id).where(
+        review_case.c.state == CaseState.CLAIMED, review_case.c.claimed_by.is_(None)
+    )
+    return (*conn.execute(duties).scalars(), *conn.execute(matters).scalars())
+
+
 def judge(members: Sequence[Log], staff: Sequence[Log], stored: Stored) -> list[Violation]:
     """Every promise that was not kept; empty if all were."""
-    found = [*_of_the_log(stored), *_of_cases(stored)]
+    found = [*judge_stored(stored), *_of_calls(stored), *_of_texts(members, stored)]
     for log in members:
-        found += _of_sending(log, stored)
+        found += judge_sending(log, stored)
         found += _of_reading(log, stored)
     found += [Violation("gave_up", log.account) for log in (*members, *staff) if log.gave_up]
     for log in staff:
@@ -131,40 +162,60 @@ def judge(members: Sequence[Log], staff: Sequence[Log], stored: Stored) -> list[
     return found
 
 
-def _of_the_log(stored: Stored) -> list[Violation]:
+def judge_stored(stored: Stored) -> list[Violation]:
+    """What is wrong with the database by itself: its logs, and the obligations that its messages should have."""
     found = []
     for name, head in stored.heads.items():
         if stored.logged[name] != list(range(1, head + 1)):
             found.append(Violation("gap", f"log of {name}"))
     places = Counter((row.feed, row.seq) for row in stored.messages.values())
     found += [Violation("doubled", f"{name} {seq}") for (name, seq), count in places.items() if count > 1]
-    return found
-
-
-def _of_cases(stored: Stored) -> list[Violation]:
-    found = [
+    found += [
         Violation("obligation", row.id)
         for row in stored.messages.values()
         if row.flagged and row.id not in stored.covered
     ]
-    found += [Violation("due", what) for what in stored.unmade]
+    found += [Violation("timer", what) for what in stored.untimed]
+    return found + [Violation("owner", what) for what in stored.unowned]
+
+
+def _of_calls(stored: Stored) -> list[Violation]:
+    found = [Violation("due", what) for what in stored.unmade]
     return found + [Violation("call", what) for what in stored.uncalled]
 
 
-def _of_sending(log: Log, stored: Stored) -> list[Violation]:
+def judge_sending(log: Log, stored: Stored, *, finished: bool = True) -> list[Violation]:
+    """A member's own record of what they sent; not `finished`: what is not answered yet may still be."""
     found = []
+    places: list[int] = []
     for named in log.sent:
         acks = log.acks.get(named, [])
         row = stored.messages.get((log.account, named))
-        if not acks:
+        if row is not None:
+            places.append(row.seq)
+        if not acks and finished:
             found.append(Violation("unanswered", named))
         for ack in acks:
             if row is None or (row.id, row.feed, row.seq) != (ack.message, ack.feed, ack.seq):
                 found.append(Violation("lost", named))
             if (ack.message, ack.seq, ack.state, ack.at) != (acks[0].message, acks[0].seq, acks[0].state, acks[0].at):
                 found.append(Violation("doubled", named))
+    if places != sorted(places):
+        found.append(Violation("order", f"what {log.account} sent"))
     strangers = {named for author, named in stored.messages if author == log.account} - set(log.sent)
     return found + [Violation("doubled", named) for named in sorted(strangers)]
+
+
+def _of_texts(members: Sequence[Log], stored: Stored) -> list[Violation]:
+    """Every text that was told is what its author sent to that place; the bodies of the database are sealed."""
+    said = {(log.account, named): body for log in members for named, body in log.sent.items()}
+    places = {(row.feed, row.seq): said.get(key) for key, row in stored.messages.items()}
+    return [
+        Violation("mixed", f"{log.account} at {log.feed} {told.of}")
+        for log in members
+        for told in log.told
+        if told.body is not None and told.body != places.get((log.feed, told.of))
+    ]
 
 
 def _of_reading(log: Log, stored: Stored) -> list[Violation]:
