@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from ops.output import FAILED, Json, answer, speaks_plainly
+from server.clock import from_us
 from server.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def init(
     """Make the key file and the database, and accounts for the first people. Passwords are random, shown once."""
     from ops.people import add_staff
     from server.settings import make_key
+    from server.store.erasures import make_ledger
     from server.store.migrate import prepare_database
 
     settings = _settings(database_url=database_url)
@@ -83,6 +85,7 @@ def init(
     made_key = not settings.key_file.exists()
     if made_key:
         make_key(settings.key_file)
+    make_ledger(settings.ledger)
     asyncio.run(prepare_database(settings.database_url, settings.kind))
     wanted = {"admin": admin, "clinical_lead": lead, "clinician": clinician, "moderator": moderator}
     people = asyncio.run(add_staff(settings, [(role, name) for role, name in wanted.items() if name]))
@@ -166,6 +169,81 @@ def doctor(database_url: DatabaseUrl = None, as_json: Json = False) -> None:
     answer(as_json, facts, *lines)
     if not well:
         raise typer.Exit(FAILED)
+
+
+# --- keeping and bringing back ---------------------------------------------------------------------------------------
+
+
+@app.command()
+@speaks_plainly
+def backup(
+    file: Annotated[Path, typer.Argument(help="A new file; best on another disk.")],
+    database_url: DatabaseUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Write everything to one sealed file, while the service runs. The key file is not in it: keep that apart."""
+    from ops.backup import back_up
+
+    made = back_up(_settings(database_url=database_url), file, _say)
+    facts = {
+        "backup": made.head.id,
+        "file": str(file),
+        "taken_at": from_us(made.head.taken_us).isoformat(),
+        "bytes": made.size,
+        "rows": dict(made.rows),
+    }
+    answer(
+        as_json,
+        facts,
+        f"{file}: {made.rows.total():,} rows, {made.size:,} bytes, read back whole.",
+        "To restore it you need the key file and the newest erasure ledger. Neither is in it: keep both elsewhere.",
+    )
+
+
+@app.command()
+@speaks_plainly
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `evenkeel backup` wrote.")],
+    nothing_erased: Annotated[
+        bool, typer.Option("--nothing-erased", help="There is no erasure ledger: nothing was ever erased.")
+    ] = False,
+    database_url: DatabaseUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Fill a new database from a backup. Every open case calls people again, and everybody has to sign in again."""
+    from ops.backup import restore as run
+
+    settings = _settings(database_url=database_url)
+    done = run(settings, file, _say, nothing_erased=nothing_erased)
+    found = done.reconciled
+    facts = {
+        "backup": done.head.id,
+        "taken_at": from_us(done.head.taken_us).isoformat(),
+        "lost_s": round(done.lost_s),
+        "rows": dict(done.rows),
+        "epoch": found.epoch,
+        "cases_raised": list(found.raised),
+        "cases_closed_before": list(found.closed_before),
+        "keys_erased": found.erased,
+        "sessions_ended": found.sessions,
+        "audit_breaks": [{"writer": b.writer, "n": b.n, "what": b.what} for b in found.breaks],
+    }
+    lines = [
+        f"{done.rows.total():,} rows restored, as of {from_us(done.head.taken_us):%d %b %Y %H:%M:%S} UTC.",
+        f"Whatever came in the {timedelta(seconds=round(done.lost_s))} since then is lost.",
+        f"{found.erased} keys erased again, {found.sessions} sessions ended, every client will load anew.",
+        f"{len(found.raised)} open cases call people again, marked as unverified, as soon as the service runs.",
+        *[f"  {case}" for case in found.raised],
+        f"{len(found.closed_before)} cases were closed in the day before the backup and stay closed:",
+        *[f"  {case}" for case in found.closed_before],
+        *[f"AUDIT CHAIN BROKEN: writer {b.writer}, row {b.n}, {b.what}" for b in found.breaks],
+        "What you must do now:",
+        "  1. Tell the clinical lead from when to when messages are lost: people may have written in distress.",
+        "  2. `evenkeel doctor`; put people on duty (`evenkeel shift add`): shifts are as they were then.",
+        "  3. `evenkeel serve`, and see that every open case is taken.",
+        "  4. Have a clinician look at the cases that stay closed: one may have been opened again since.",
+    ]
+    answer(as_json, facts, *lines)
 
 
 # --- people -----------------------------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     role: Role = "all"
     key_file: Path = Path("var/evenkeel.key")
+    # None: beside the key file. It belongs into no backup of the database (`store.erasures`).
+    erasure_ledger: Path | None = None
     # None: see `server.admin.place`.
     admin_socket: Path | None = None
     host: str = "127.0.0.1"
@@ -99,6 +101,11 @@ class Settings(BaseSettings):
                 "proxy with TLS in front for trials"
             )
         return value
+
+    @property
+    def ledger(self) -> Path:
+        """Where it stands which data keys were destroyed."""
+        return self.erasure_ledger or self.key_file.with_suffix(".erasures")
 
     @property
     def has_bus(self) -> bool:
