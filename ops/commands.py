@@ -153,6 +153,35 @@ def serve(
 
 @app.command()
 @speaks_plainly
+def drain(
+    reason: Annotated[
+        str, typer.Option(help="Code of the change or incident, where an urgent case is open and it has to be now.")
+    ] = "",
+    database_url: DatabaseUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Stop the service that runs here, in order. Refused while an urgent case is open and nobody else could call."""
+    from ops.admin import ask_service
+    from server.actions.draining import Draining
+    from server.admin.commands import Drain
+
+    done = asyncio.run(ask_service(_settings(database_url=database_url), Drain(reason), Draining))
+    if done is None:
+        raise BadRequest("No service is running here.", code="not_running")
+    lines = ["The service drains: everybody is told to come back, what was begun is finished, then it ends."]
+    if done.urgent and done.others:
+        lines.append(f"{done.urgent} urgent case(s) are open: another process goes on calling people.")
+    elif done.urgent:
+        lines.append(
+            f"WARNING: {done.urgent} urgent case(s) are open, and nobody is called until a service runs again."
+        )
+    elif not done.others:
+        lines.append("No other process serves this database: members are offline until it runs again.")
+    answer(as_json, {"urgent": done.urgent, "others": done.others}, *lines)
+
+
+@app.command()
+@speaks_plainly
 def doctor(database_url: DatabaseUrl = None, as_json: Json = False) -> None:
     """Look at everything that the service needs, and say what to do about what is missing."""
     from ops.doctor import examine
