@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import os
 import secrets
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -149,6 +150,40 @@ def serve(
     sys.stdout.flush()
     # The supervisor takes over this process: what was loaded to read settings is not carried along.
     os.execve(sys.executable, [sys.executable, "-m", "server.supervisor"], environ)  # noqa: S606 - our own program
+
+
+@app.command()
+@speaks_plainly
+def watch(
+    url: Annotated[str, typer.Argument(help="Where members reach the service, such as https://chat.example.org.")],
+    run: Annotated[str, typer.Option(help="Command for each alarm; told what happened by EVENKEEL_... .")] = "",
+    every: Annotated[float, typer.Option(min=0.1, max=30, help="Seconds between two looks.")] = 5.0,
+    after: Annotated[float, typer.Option(min=0, max=45, help="Seconds of trouble until it is raised.")] = 20.0,
+    overdue: Annotated[float, typer.Option(min=1, help="Seconds that an obligation may be late.")] = 30.0,
+    beat_file: Annotated[Path | None, typer.Option(help="Touched after each look.", dir_okay=False)] = None,
+    beat_url: Annotated[str | None, typer.Option(help="Called after each look: a dead man's switch.")] = None,
+    exit_when_raised: Annotated[bool, typer.Option("--exit", help="End with status 1 at the first alarm.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Look once; status 1 unless all is well.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Watch a service from another machine. EVENKEEL_WATCH_TOKEN, the service's own, lets it see what is overdue."""
+    from ops.watch import Beat, Limits, State, check_url, look
+    from ops.watch import watch as run_watch
+    from server.supervisor.alarm import Alarm
+
+    place, token = check_url(url), os.environ.get("EVENKEEL_WATCH_TOKEN", "")
+    limits = Limits(every, after, overdue)
+    if once:
+        found = look(place, token, limits)
+        facts = {"state": found.state, "status": found.status, "overdue_s": found.overdue_s}
+        answer(as_json, facts, f"{found.state}, status {found.status}, overdue {found.overdue_s} s")
+        raised = found.state is not State.WELL
+    else:
+        alarm = Alarm(shlex.split(run))
+        beat = Beat(beat_file, None if beat_url is None else check_url(beat_url, whole=True), alarm.say)
+        raised = run_watch(place, token, alarm, beat, limits, ends_when_raised=exit_when_raised)
+    if raised:
+        raise typer.Exit(FAILED)
 
 
 @app.command()
