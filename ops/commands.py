@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import os
 import secrets
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ import typer
 
 from ops.output import FAILED, Json, answer, speaks_plainly
 from ops.torture.command import add_to, run_one
+from server.clock import from_us
 from server.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ def init(
     """Make the key file and the database, and accounts for the first people. Passwords are random, shown once."""
     from ops.people import add_staff
     from server.settings import make_key
+    from server.store.erasures import make_ledger
     from server.store.migrate import prepare_database
 
     settings = _settings(database_url=database_url)
@@ -84,6 +87,7 @@ def init(
     made_key = not settings.key_file.exists()
     if made_key:
         make_key(settings.key_file)
+    make_ledger(settings.ledger)
     asyncio.run(prepare_database(settings.database_url, settings.kind))
     wanted = {"admin": admin, "clinical_lead": lead, "clinician": clinician, "moderator": moderator}
     people = asyncio.run(add_staff(settings, [(role, name) for role, name in wanted.items() if name]))
@@ -151,6 +155,69 @@ def serve(
 
 @app.command()
 @speaks_plainly
+def watch(
+    url: Annotated[str, typer.Argument(help="Where members reach the service, such as https://chat.example.org.")],
+    run: Annotated[str, typer.Option(help="Command for each alarm; told what happened by EVENKEEL_... .")] = "",
+    every: Annotated[float, typer.Option(min=0.1, max=30, help="Seconds between two looks.")] = 5.0,
+    after: Annotated[float, typer.Option(min=0, max=45, help="Seconds of trouble until it is raised.")] = 20.0,
+    overdue: Annotated[float, typer.Option(min=1, help="Seconds that an obligation may be late.")] = 30.0,
+    beat_file: Annotated[Path | None, typer.Option(help="Touched after each look.", dir_okay=False)] = None,
+    beat_url: Annotated[str | None, typer.Option(help="Called after each look: a dead man's switch.")] = None,
+    exit_when_raised: Annotated[bool, typer.Option("--exit", help="End with status 1 at the first alarm.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Look once; status 1 unless all is well.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Watch a service from another machine. EVENKEEL_WATCH_TOKEN, the service's own, lets it see what is overdue."""
+    from ops.watch import Beat, Limits, State, check_url, look
+    from ops.watch import watch as run_watch
+    from server.supervisor.alarm import Alarm
+
+    place, token = check_url(url), os.environ.get("EVENKEEL_WATCH_TOKEN", "")
+    limits = Limits(every, after, overdue)
+    if once:
+        found = look(place, token, limits)
+        facts = {"state": found.state, "status": found.status, "overdue_s": found.overdue_s}
+        answer(as_json, facts, f"{found.state}, status {found.status}, overdue {found.overdue_s} s")
+        raised = found.state is not State.WELL
+    else:
+        alarm = Alarm(shlex.split(run))
+        beat = Beat(beat_file, None if beat_url is None else check_url(beat_url, whole=True), alarm.say)
+        raised = run_watch(place, token, alarm, beat, limits, ends_when_raised=exit_when_raised)
+    if raised:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+@speaks_plainly
+def drain(
+    reason: Annotated[
+        str, typer.Option(help="Code of the change or incident, where an urgent case is open and it has to be now.")
+    ] = "",
+    database_url: DatabaseUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Stop the service that runs here, in order. Refused while an urgent case is open and nobody else could call."""
+    from ops.admin import ask_service
+    from server.actions.draining import Draining
+    from server.admin.commands import Drain
+
+    done = asyncio.run(ask_service(_settings(database_url=database_url), Drain(reason), Draining))
+    if done is None:
+        raise BadRequest("No service is running here.", code="not_running")
+    lines = ["The service drains: everybody is told to come back, what was begun is finished, then it ends."]
+    if done.urgent and done.others:
+        lines.append(f"{done.urgent} urgent case(s) are open: another process goes on calling people.")
+    elif done.urgent:
+        lines.append(
+            f"WARNING: {done.urgent} urgent case(s) are open, and nobody is called until a service runs again."
+        )
+    elif not done.others:
+        lines.append("No other process serves this database: members are offline until it runs again.")
+    answer(as_json, {"urgent": done.urgent, "others": done.others}, *lines)
+
+
+@app.command()
+@speaks_plainly
 def doctor(database_url: DatabaseUrl = None, as_json: Json = False) -> None:
     """Look at everything that the service needs, and say what to do about what is missing."""
     from ops.doctor import examine
@@ -167,6 +234,81 @@ def doctor(database_url: DatabaseUrl = None, as_json: Json = False) -> None:
     answer(as_json, facts, *lines)
     if not well:
         raise typer.Exit(FAILED)
+
+
+# --- keeping and bringing back ---------------------------------------------------------------------------------------
+
+
+@app.command()
+@speaks_plainly
+def backup(
+    file: Annotated[Path, typer.Argument(help="A new file; best on another disk.")],
+    database_url: DatabaseUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Write everything to one sealed file, while the service runs. The key file is not in it: keep that apart."""
+    from ops.backup import back_up
+
+    made = back_up(_settings(database_url=database_url), file, _say)
+    facts = {
+        "backup": made.head.id,
+        "file": str(file),
+        "taken_at": from_us(made.head.taken_us).isoformat(),
+        "bytes": made.size,
+        "rows": dict(made.rows),
+    }
+    answer(
+        as_json,
+        facts,
+        f"{file}: {made.rows.total():,} rows, {made.size:,} bytes, read back whole.",
+        "To restore it you need the key file and the newest erasure ledger. Neither is in it: keep both elsewhere.",
+    )
+
+
+@app.command()
+@speaks_plainly
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `evenkeel backup` wrote.")],
+    nothing_erased: Annotated[
+        bool, typer.Option("--nothing-erased", help="There is no erasure ledger: nothing was ever erased.")
+    ] = False,
+    database_url: DatabaseUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Fill a new database from a backup. Every open case calls people again, and everybody has to sign in again."""
+    from ops.backup import restore as run
+
+    settings = _settings(database_url=database_url)
+    done = run(settings, file, _say, nothing_erased=nothing_erased)
+    found = done.reconciled
+    facts = {
+        "backup": done.head.id,
+        "taken_at": from_us(done.head.taken_us).isoformat(),
+        "lost_s": round(done.lost_s),
+        "rows": dict(done.rows),
+        "epoch": found.epoch,
+        "cases_raised": list(found.raised),
+        "cases_closed_before": list(found.closed_before),
+        "keys_erased": found.erased,
+        "sessions_ended": found.sessions,
+        "audit_breaks": [{"writer": b.writer, "n": b.n, "what": b.what} for b in found.breaks],
+    }
+    lines = [
+        f"{done.rows.total():,} rows restored, as of {from_us(done.head.taken_us):%d %b %Y %H:%M:%S} UTC.",
+        f"Whatever came in the {timedelta(seconds=round(done.lost_s))} since then is lost.",
+        f"{found.erased} keys erased again, {found.sessions} sessions ended, every client will load anew.",
+        f"{len(found.raised)} open cases call people again, marked as unverified, as soon as the service runs.",
+        *[f"  {case}" for case in found.raised],
+        f"{len(found.closed_before)} cases were closed in the day before the backup and stay closed:",
+        *[f"  {case}" for case in found.closed_before],
+        *[f"AUDIT CHAIN BROKEN: writer {b.writer}, row {b.n}, {b.what}" for b in found.breaks],
+        "What you must do now:",
+        "  1. Tell the clinical lead from when to when messages are lost: people may have written in distress.",
+        "  2. `evenkeel doctor`; put people on duty (`evenkeel shift add`): shifts are as they were then.",
+        "  3. `evenkeel serve`, and see that every open case is taken.",
+        "  4. Have a clinician look at the cases that stay closed: one may have been opened again since.",
+    ]
+    answer(as_json, facts, *lines)
 
 
 # --- people -----------------------------------------------------------------------------------------------------------

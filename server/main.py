@@ -11,10 +11,11 @@ import hmac
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
@@ -30,7 +31,7 @@ from server.bus.port import Bus, Nudge
 from server.ids import new_id
 from server.jobs.ladders import run_ladders
 from server.jobs.lease import JOBS, Lease
-from server.jobs.presence import keep_company
+from server.jobs.presence import keep_company, keep_standing
 from server.live.dispatch import LiveVerbs
 from server.live.handover import check_handover
 from server.live.hub import Hub
@@ -48,6 +49,7 @@ from watchwords.matcher import Matcher
 log = structlog.get_logger()
 WEB = Path(__file__).resolve().parent.parent / "clients" / "web"
 DRAIN_S = 8.0
+STANDING = "standing"
 GC_AFTER_OBJECTS = 20_000
 
 
@@ -155,29 +157,22 @@ async def serve_edges(
     drain_s: float = DRAIN_S,
     limits: EdgeLimits | None = None,
     name: str = "",
+    service: str = "",
 ) -> None:
     """Serve HTTP and sockets on `listener` until `stop` is set, then drain for at most `drain_s` and return.
 
     Args:
         listener: None for a process that only does the jobs.
         name: names this process among those of the service; one that takes the place of a dead one may bear its name.
+        service: names those processes that stop together; "": this one alone.
     """
     watch, name = watch or Watch(), name or new_id()
     loop = asyncio.get_running_loop()
     lease = Lease(services.store, JOBS, name)
     edges = None if listener is None else _build_edges(services, listener, doors, limits or EdgeLimits())
-    works = [
-        # Without its writer this process could still answer, but keep nothing: another one has to take over.
-        ("writer", services.store.writer_ended()),
-        ("beat", _beat(watch)),
-    ]
     if services.settings.role != "hub":
         await check_obligations(services)
-        works += [("lease", lease.keep()), ("ladders", run_ladders(services, lease))]
-    if services.store.is_shared:
-        works += [("company", keep_company(services.store, name, has_bus=services.settings.has_bus))]
-    if services.store.is_shared and services.settings.kind != PRODUCTION:
-        works += [("clock", _follow_clock(services.store))]
+    works = _works(services, watch, lease, name, service or name)
     if edges is not None:
         edges.hub.start()
     jobs = [loop.create_task(work, name=named) for named, work in works]
@@ -196,6 +191,9 @@ async def serve_edges(
             if job.done() and not job.cancelled():
                 log.critical("job_ended", job=job.get_name())
         # Before anything else: people wait for a call, and another process can make it.
+        for job in jobs:
+            if job.get_name() == STANDING:
+                job.cancel()
         await lease.hand_over()
         if edges is not None:
             await edges.hub.drain(drain_s)
@@ -208,6 +206,27 @@ async def serve_edges(
         await asyncio.gather(*jobs, stopping, return_exceptions=True)
         if edges is not None:
             await edges.hub.stop()
+
+
+def _works(
+    services: Services, watch: Watch, lease: Lease, name: str, service: str
+) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+    """What runs beside the edges for as long as the process does, by name."""
+    settings, store = services.settings, services.store
+    works: list[tuple[str, Coroutine[Any, Any, None]]] = [
+        # Without its writer this process could still answer, but keep nothing: another one has to take over.
+        ("writer", store.writer_ended()),
+        ("beat", _beat(watch)),
+    ]
+    if settings.role != "hub":
+        works += [("lease", lease.keep()), ("ladders", run_ladders(services, lease))]
+        if store.is_shared:
+            works += [(STANDING, keep_standing(store, name, service))]
+    if store.is_shared:
+        works += [("company", keep_company(store, name, has_bus=settings.has_bus))]
+    if store.is_shared and settings.kind != PRODUCTION:
+        works += [("clock", _follow_clock(store))]
+    return works
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from server.errors import Misconfigured
 
 Role = Literal["hub", "jobs", "all"]
+SHORTEST_WATCH_TOKEN = 20
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -32,8 +33,12 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     role: Role = "all"
     key_file: Path = Path("var/evenkeel.key")
+    # None: beside the key file. It belongs into no backup of the database (`store.erasures`).
+    erasure_ledger: Path | None = None
     # None: see `server.admin.place`.
     admin_socket: Path | None = None
+    # What `evenkeel watch` shows to be told what is overdue; "": nobody is.
+    watch_token: str = Field(default="", repr=False)
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     origins: Annotated[tuple[str, ...], NoDecode] = ()
@@ -54,6 +59,13 @@ class Settings(BaseSettings):
     def _redis_scheme(cls, value: str) -> str:
         if value and not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("REDIS_URL begins with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("watch_token")
+    @classmethod
+    def _long_enough(cls, value: str) -> str:
+        if value and (len(value) < SHORTEST_WATCH_TOKEN or not value.isascii() or not value.isprintable()):
+            raise ValueError(f"a watch token has at least {SHORTEST_WATCH_TOKEN} ASCII characters")
         return value
 
     @model_validator(mode="after")
@@ -99,6 +111,11 @@ class Settings(BaseSettings):
                 "proxy with TLS in front for trials"
             )
         return value
+
+    @property
+    def ledger(self) -> Path:
+        """Where it stands which data keys were destroyed."""
+        return self.erasure_ledger or self.key_file.with_suffix(".erasures")
 
     @property
     def has_bus(self) -> bool:

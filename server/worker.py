@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ import structlog
 import uvloop
 from structlog.typing import EventDict
 
+from server.admin.commands import Running
 from server.admin.listener import answering
 from server.errors import Misconfigured
 from server.ids import new_id
@@ -29,12 +31,26 @@ from server.settings import Settings, load_settings
 from server.supervisor.slot import MISCONFIGURED
 from server.supervisor.window import Window
 
+# The answer to `drain` goes out before the process that gives it is told to stop.
+STOP_AFTER_S: Final = 0.2
 
-async def serve(settings: Settings, listener: socket.socket | None, watch: Watch, name: str) -> None:
-    """Serve until told to stop, then drain."""
-    async with open_services(settings, watch) as services, answering(services):
+
+async def serve(settings: Settings, listener: socket.socket | None, watch: Watch, name: str, *, minded: bool) -> None:
+    """Serve until told to stop, then drain.
+
+    Args:
+        minded: a supervisor started this process and those that bear its name but for the number behind it.
+    """
+    stop = stop_on_signals()
+    # Whoever minds this process would start it again: what is stopped is the supervisor, with all its workers.
+    to_stop, service = (os.getppid(), name.rpartition("-")[0]) if minded else (os.getpid(), name)
+
+    def drain() -> None:
+        asyncio.get_running_loop().call_later(STOP_AFTER_S, os.kill, to_stop, signal.SIGTERM)
+
+    async with open_services(settings, watch) as services, answering(services, Running(service, drain)):
         await check_company(services.store, name, has_bus=settings.has_bus)
-        await serve_edges(services, listener, stop_on_signals(), watch, name=name)
+        await serve_edges(services, listener, stop, watch, name=name, service=service)
 
 
 # How long one thread may keep another from the interpreter. The writer's thread comes back from each statement and each
@@ -91,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         listener = None if given.listener is None else socket.socket(fileno=given.listener)
         watch = watch_for(given.beat, given.window)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings, listener, watch, given.name or new_id()))
+            runner.run(serve(settings, listener, watch, given.name or new_id(), minded=given.beat is not None))
     except Misconfigured as error:
         print(error.text, file=sys.stderr)  # noqa: T201 - for the operator who has just started this
         return MISCONFIGURED

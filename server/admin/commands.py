@@ -5,13 +5,17 @@ Through the socket or without it, a command is carried out by the same `run`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
 
 import msgspec
 
+from server.actions.draining import Draining, allow_drain
 from server.actions.operating import AddedPerson, AddedShift, add_person, add_shift
 from server.actions.services import Services
+from server.errors import BadRequest
 
 
 class AddPerson(msgspec.Struct, frozen=True, tag="add_person", tag_field="t", forbid_unknown_fields=True):
@@ -29,7 +33,13 @@ class AddShift(msgspec.Struct, frozen=True, tag="add_shift", tag_field="t", forb
     starts_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
-Command = AddPerson | AddShift
+class Drain(msgspec.Struct, frozen=True, tag="drain", tag_field="t", forbid_unknown_fields=True):
+    """Stop this service as SIGTERM does, for the `reason` of that code ("": none); answered with `Draining`."""
+
+    reason: str = ""
+
+
+Command = AddPerson | AddShift | Drain
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,13 +66,29 @@ class Refusal(msgspec.Struct, frozen=True, tag="refused", tag_field="t"):
 Reply = Done | Refusal
 
 
-async def run(services: Services, operator: str, command: Command) -> AddedPerson | AddedShift:
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What can be stopped: the service by its name (`store.standing`), and how. `stop` returns at once."""
+
+    service: str
+    stop: Callable[[], None]
+
+
+async def run(
+    services: Services, operator: str, command: Command, running: Running | None = None
+) -> AddedPerson | AddedShift | Draining:
     """Carry out one command in the name of `operator`. Raises ServiceError, whatever the action refuses with."""
     match command:
         case AddPerson():
             return await add_person(services, operator, command.role, command.name)
         case AddShift():
             return await add_shift(services, operator, command.name, command.starts_at, _hours(command.hours))
+        case Drain():
+            if running is None:
+                raise BadRequest("No service is running here.", code="not_running")
+            allowed = await allow_drain(services, operator, running.service, command.reason)
+            running.stop()
+            return allowed
 
 
 def _hours(hours: float) -> timedelta:

@@ -24,7 +24,7 @@ import msgspec
 import structlog
 
 from server.actions.services import Services
-from server.admin.commands import Done, Refusal, Reply, Request, run
+from server.admin.commands import Done, Refusal, Reply, Request, Running, run
 from server.admin.place import operator_name, peer_uid, short_name, socket_place
 from server.errors import BadRequest, Misconfigured, Refused, ServiceError, TooLong, TooMany, Unavailable
 from server.ids import new_id
@@ -40,15 +40,20 @@ log = structlog.get_logger()
 
 @contextlib.asynccontextmanager
 async def answering(
-    services: Services, *, read_s: float = READ_S, users: Collection[int] | None = None
+    services: Services,
+    running: Running | None = None,
+    *,
+    read_s: float = READ_S,
+    users: Collection[int] | None = None,
 ) -> AsyncIterator[None]:
     """Take the operator's commands for as long as the block lasts.
 
     Args:
+        running: what a `drain` stops; None: nothing here can be stopped.
         read_s: how long a command may take to arrive.
         users: user ids that are listened to; None: this process's own and root.
     """
-    admin = _Admin(services, read_s, frozenset((0, os.geteuid()) if users is None else users))
+    admin = _Admin(services, running, read_s, frozenset((0, os.geteuid()) if users is None else users))
     task = asyncio.get_running_loop().create_task(admin.keep(socket_place(services.settings)), name="admin")
     try:
         yield
@@ -58,8 +63,9 @@ async def answering(
 
 
 class _Admin:
-    def __init__(self, services: Services, read_s: float, users: frozenset[int]) -> None:
+    def __init__(self, services: Services, running: Running | None, read_s: float, users: frozenset[int]) -> None:
         self._services = services
+        self._running = running
         self._read_s = read_s
         self._users = users
         self._busy: set[asyncio.Task[None]] = set()
@@ -142,7 +148,7 @@ class _Admin:
     async def _carry_out(self, request: Request, uid: int) -> bytes:
         try:
             async with asyncio.timeout(ACT_S):
-                done = await run(self._services, operator_name(uid), request.command)
+                done = await run(self._services, operator_name(uid), request.command, self._running)
         except TimeoutError:
             raise Unavailable(
                 "This took too long. Look whether it was done before you try again.", code="unknown_outcome"

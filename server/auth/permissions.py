@@ -79,6 +79,7 @@ _ROUTES: Final = {
     "route.asset": Rule(None),
     "route.health": Rule(None),
     "route.metrics": Rule(None),
+    "route.watch": Rule(None),
     # There is no session yet that a form token could belong to; these rest on the exact Origin alone.
     "route.sign_up": Rule(None),
     "route.sign_in": Rule(None),

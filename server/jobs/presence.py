@@ -1,4 +1,4 @@
-"""Whether the processes of one database know of each other: all of them by Redis, or there is only one.
+"""Whether the processes of one database know of each other: all of them by Redis, or there is only one; who could call.
 
 A process without Redis that shares its database with others would still deliver everything, but up to five seconds
 late, and nobody would have been told. So it takes a lease for itself alone; processes with Redis hold the same lease
@@ -16,7 +16,7 @@ import structlog
 
 from server.errors import Misconfigured
 from server.jobs.lease import LASTS_S, RENEW_S
-from server.store import leases
+from server.store import leases, standing
 from server.store.store import Store
 
 log = structlog.get_logger()
@@ -70,3 +70,20 @@ async def keep_company(store: Store, name: str, *, has_bus: bool) -> NoReturn:
                     await leases.hand_over(store, COMPANY, holder)
             except Exception as error:
                 log.warning("lease_not_handed_over", lease=COMPANY, error=type(error).__name__)
+
+
+async def keep_standing(store: Store, name: str, service: str) -> NoReturn:
+    """Say all the time, until cancelled, that this process of `service` can do the jobs (`store.standing`)."""
+    try:
+        while True:
+            try:
+                await standing.stand(store, name, service, _LASTS)
+            except Exception as error:
+                log.warning("standing_not_renewed", error=type(error).__name__)
+            await asyncio.sleep(RENEW_S)
+    finally:
+        try:
+            async with asyncio.timeout(RENEW_S):
+                await standing.stand_down(store, name)
+        except Exception as error:
+            log.warning("standing_not_taken_back", error=type(error).__name__)

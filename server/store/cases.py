@@ -223,14 +223,20 @@ def due_obligations(conn: Connection, now: datetime, limit: int) -> Sequence[Row
 
 def next_due(conn: Connection, under_way: Collection[str] = ()) -> datetime | None:
     """When the next obligation or notice falls due, but for the notices `under_way`; None if none ever will."""
-    first = conn.execute(
-        select(func.min(obligation.c.due_at)).where(obligation.c.state.in_([RUNNING, ACKNOWLEDGED]))
-    ).scalar_one()
+    first = longest_due(conn)
     waiting = select(func.min(notice.c.retry_at)).where(
         notice.c.state == "pending", notice.c.id.not_in(list(under_way))
     )
     pending = conn.execute(waiting).scalar_one()
     return min((moment for moment in (first, pending) if moment is not None), default=None)
+
+
+def longest_due(conn: Connection) -> datetime | None:
+    """The earliest due time of any duty that is not met, whoever has it; None if there is none."""
+    due: datetime | None = conn.execute(
+        select(func.min(obligation.c.due_at)).where(obligation.c.state.in_([RUNNING, ACKNOWLEDGED]))
+    ).scalar_one()
+    return due
 
 
 def cases_without_obligation(conn: Connection) -> Sequence[Row[Any]]:

@@ -88,7 +88,7 @@ def sync_url(database_url: str) -> URL:
     raise Misconfigured("DATABASE_URL must begin with sqlite:/// or postgresql+asyncpg://", field="database_url")
 
 
-def _sqlite_engine(path: Path, *, read_only: bool) -> Engine:
+def sqlite_engine(path: Path, *, read_only: bool) -> Engine:
     def connect_args() -> dict[str, Any]:
         return {"check_same_thread": False, "timeout": 10, "cached_statements": 256}
 
@@ -127,10 +127,10 @@ class SqliteDatabase:
 
     def __init__(self, url: URL, now: DbNow) -> None:
         path = sqlite_path(url)
-        self._lock = _only_writer(path)
-        self._write_engine = _sqlite_engine(path, read_only=False)
+        self._lock = only_writer(path)
+        self._write_engine = sqlite_engine(path, read_only=False)
         self.writer: Writer = ThreadWriter(self._write_engine, now)
-        self._read_engine = _sqlite_engine(path, read_only=True)
+        self._read_engine = sqlite_engine(path, read_only=True)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="evenkeel-reader")
         self._stop_checkpoints = threading.Event()
         self._checkpoints = threading.Thread(target=self._checkpoint, name="evenkeel-checkpoint", daemon=True)
@@ -250,7 +250,7 @@ def open_database(database_url: str, now: DbNow) -> Database:
     return PostgresDatabase(url, now)
 
 
-def _only_writer(path: Path) -> IO[str]:
+def only_writer(path: Path) -> IO[str]:
     """Hold the writer's lock of a SQLite file. Raises Misconfigured when another process has it."""
     lock = Path(f"{path}.lock").open("w", encoding="ascii")  # noqa: SIM115 - held as long as the database is open
     try:

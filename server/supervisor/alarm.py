@@ -41,6 +41,14 @@ class Alarm:
     def sound(self, event: str, **facts: str | int | float) -> None:
         """Write one critical line and start the operator's command. Never raises: an alarm that fails is said too."""
         _write("critical", event, facts)
+        self._start(event, facts)
+
+    def call(self, event: str, **facts: str | int | float) -> None:
+        """Write one line of information and start the operator's command, for the end of what was raised."""
+        _write("info", event, facts)
+        self._start(event, facts)
+
+    def _start(self, event: str, facts: dict[str, str | int | float]) -> None:
         if not self._command:
             return
         with self._lock:

@@ -68,6 +68,7 @@ ROUTES = (
     # Machines.
     Entry("GET", "/healthz", "route.health", health.alive, "bare"),
     Entry("GET", "/readyz", "route.health", health.ready, "bare"),
+    Entry("GET", "/watch", "route.watch", health.watched, "bare"),
     Entry("GET", "/metrics", "route.metrics", health.metrics, "bare"),
     Entry("GET", PREFIX + "/{digest}/{name:path}", "route.asset", _asset, "bare"),
 )

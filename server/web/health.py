@@ -1,12 +1,14 @@
-"""For machines: alive, ready, and the numbers; the numbers only for this machine itself."""
+"""For machines: alive, ready, overdue, and the numbers; the numbers only for this machine itself."""
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
+from server.auth.origins import bearer_token
 from server.errors import NotFound, NotSignedIn
 from server.web import verbs
 from server.web.visit import Visit
@@ -21,12 +23,31 @@ async def ready(visit: Visit) -> Response:
 
     A token that nobody holds must be refused as such. A process that is deaf still delivers, up to five seconds late.
     """
+    is_ready = await _is_ready(visit)
+    return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
+
+
+async def _is_ready(visit: Visit) -> bool:
     try:
         await verbs.accounts.authenticate(visit.services, "readiness")
     except NotSignedIn:
-        hears = visit.services.bus.hears()
-        return JSONResponse({"ready": hears}, 200 if hears else 503)
-    return JSONResponse({"ready": False}, 503)
+        return visit.services.bus.hears()
+    return False
+
+
+async def watched(visit: Visit) -> Response:
+    """For `evenkeel watch`: ready or not, and by how many seconds the latest duty is overdue. Numbers, and of nobody.
+
+    Raises:
+        NotFound: without the watch token of the settings.
+    """
+    token = visit.services.settings.watch_token
+    given = bearer_token(visit.request.headers.getlist("authorization")) or ""
+    if not token or not hmac.compare_digest(given.encode(), token.encode()):
+        raise NotFound(visit.texts("error.not_found"))
+    is_ready = await _is_ready(visit)
+    late = round(await verbs.overdue_s(visit.services), 1)
+    return JSONResponse({"ready": is_ready, "overdue_s": late}, 200 if is_ready else 503)
 
 
 async def metrics(visit: Visit) -> Response:

@@ -12,6 +12,7 @@ from server.actions.dispatch import run
 from server.actions.feeds import cases_of_own_groups, follow, history
 from server.actions.rooms import list_rooms
 from server.actions.services import Services
+from server.actions.watching import overdue_s
 from server.auth.requester import Requester
 from server.errors import BadRequest, TooLong
 from server.protocol.frames import MAX_BODY_CHARS, AnyCommand, AnyReply
@@ -24,6 +25,7 @@ __all__ = [
     "follow",
     "history",
     "list_rooms",
+    "overdue_s",
     "read_command",
     "run",
     "submit",
