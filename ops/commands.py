@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from ops.output import FAILED, Json, answer, speaks_plainly
+from ops.torture.wire_commands import torture_autobahn, torture_frames
 from server.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -388,6 +389,10 @@ def _torture(kills: int, seed: int | None, database_url: str, seconds: float | N
     answer(as_json, facts, *lines)
     if not facts["ok"]:
         raise typer.Exit(FAILED)
+
+
+torture.command("autobahn")(torture_autobahn)
+torture.command("frames")(torture_frames)
 
 
 def _say(line: str) -> None:
