@@ -33,7 +33,7 @@ MOST_GROWTH_MB: Final = 50.0
 TOGETHER: Final = 12
 PEOPLE: Final = 8
 # Caches fill and pools grow at first; what the memory is compared with comes after that.
-WARM_SHARE: Final = 0.02
+WARM_SHARE: Final = 0.05
 WARM_LEAST: Final = 5_000
 HANDSHAKES_SHARE: Final = 0.05
 ANSWER_S: Final = 20.0
