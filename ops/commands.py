@@ -23,6 +23,7 @@ import typer
 
 from ops.output import FAILED, Json, answer, speaks_plainly
 from ops.torture.command import add_to, run_one
+from ops.torture.wire_commands import torture_autobahn, torture_frames
 from server.clock import from_us
 from server.errors import BadRequest
 
@@ -537,6 +538,10 @@ def _torture(kills: int, seed: int | None, database_url: str, seconds: float | N
     answer(as_json, facts, *lines)
     if not facts["ok"]:
         raise typer.Exit(FAILED)
+
+
+torture.command("autobahn")(torture_autobahn)
+torture.command("frames")(torture_frames)
 
 
 def _say(line: str) -> None:

@@ -28,6 +28,14 @@ def check_host(host: str | None, allowed: frozenset[str]) -> bool:
     return host is not None and host in allowed
 
 
+def is_loopback_host(host: str | None) -> bool:
+    """Whether the Host header names this machine itself, with or without a port: no name that could lead elsewhere."""
+    if host is None:
+        return False
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return name in ("127.0.0.1", "::1", "localhost")
+
+
 def is_program(names: Collection[str]) -> bool:
     """Whether a request with these header names (in lower case) comes from no browser.
 

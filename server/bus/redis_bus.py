@@ -21,7 +21,7 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -42,7 +42,6 @@ WAITING_MOST: Final = 20_000
 AGAIN_FIRST_S: Final = 0.05
 AGAIN_MOST_S: Final = 2.0
 
-HEARS: Final = Gauge("evenkeel_bus_hears", "1 while this process hears what it publishes itself.")
 PUBLISHED: Final = Counter("evenkeel_bus_published", "Messages to the other processes.", ["outcome"])
 HEARD: Final = Counter("evenkeel_bus_heard", "Messages of other processes.")
 
@@ -249,7 +248,6 @@ class RedisBus:
             self._wake.set()
             await asyncio.sleep(CANARY_S)
             hears, silent_s = self.hears(), self._clock() - (self._heard_at or began)
-            HEARS.set(hears)
             if not hears and silent_s > DEAF_S and not self._alarmed:
                 self._alarmed = True
                 log.critical("bus_deaf", seconds=round(silent_s, 1))

@@ -31,6 +31,7 @@ from server.live.verbs import Upgrade
 from server.protocol.codec import Codec
 from server.protocol.codes import CloseCode, ErrorCode, ProtocolError
 from server.protocol.frames import (
+    Ack,
     AnyCommand,
     AnyReply,
     Beat,
@@ -306,8 +307,11 @@ class Connection(WebSocket):
         kind = type(command).__name__.lower()
         outcome = "done"
         self._start_clock()
+        began = self._running_since
         try:
             reply = await self._carry_out(command, request_id)
+            if type(reply) is Ack:
+                metrics.ACK.observe(self.hub.clock() - began)
             if reply is not None:
                 self.reply(reply)
         except ServiceError as exc:

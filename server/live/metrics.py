@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 CONNECTIONS: Final = Gauge("evenkeel_live_connections", "Open sockets that were answered with 101.")
 FOLLOWERS: Final = Gauge("evenkeel_live_followers", "Feeds followed, counted once for each socket.")
@@ -22,6 +27,37 @@ LOOP_LAG: Final = Histogram(
     "How late the timer of the event loop came.",
     buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5),
 )
+
+
+class LoopHistogram(Collector):
+    """A histogram that only the event loop writes to: without locks, a tenth of what the library's takes for a value.
+
+    Args:
+        bounds: upper bounds of the buckets in seconds, ascending; one more takes what is above them.
+    """
+
+    def __init__(self, name: str, documentation: str, bounds: Sequence[float]) -> None:
+        self._name, self._documentation = name, documentation
+        self._bounds = tuple(bounds)
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self._counts[bisect_left(self._bounds, seconds)] += 1
+        self._sum += seconds
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        names = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+        buckets = list(zip(names, accumulate(self._counts), strict=True))
+        yield HistogramMetricFamily(self._name, self._documentation, buckets=buckets, sum_value=self._sum)
+
+
+ACK: Final = LoopHistogram(
+    "evenkeel_live_ack_seconds",
+    "From taking up a message to its acknowledgement being ready: screened and stored.",
+    (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+REGISTRY.register(ACK)
 
 
 @cache

@@ -8,6 +8,7 @@ import ipaddress
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
+from server.actions import gauges
 from server.auth.origins import bearer_token
 from server.errors import NotFound, NotSignedIn
 from server.web import verbs
@@ -62,4 +63,5 @@ async def metrics(visit: Visit) -> Response:
         local = False
     if not local or "x-forwarded-for" in visit.request.headers or "forwarded" in visit.request.headers:
         raise NotFound(visit.texts("error.not_found"))
+    await gauges.refresh(visit.services)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

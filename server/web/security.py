@@ -16,13 +16,15 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
-from server.auth.origins import check_host, only
+from server.auth.origins import check_host, is_loopback_host, only
 from server.ids import new_id
 from server.web.settings import WebSettings
 
 REQUEST_ID_HEADER = "x-request-id"
 CSRF_HEADER = "x-evenkeel-csrf"
 CSRF_FIELD = "csrf"
+# What machines ask, who know the service by the address of its machine and can often not say another Host.
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 # For refusals that are made before there is a page: plain text, in ASCII.
 HELP_LINE = (
     "Need help now? If a life is in danger, call 999. For urgent mental health help, call NHS 111 and choose option 2. "
@@ -115,15 +117,19 @@ class SecurityHeaders:
 
 
 class AllowedHosts:
-    """Answer only requests that name this service: exact, with port."""
+    """Answer only requests that name this service: exact, with port. Probes may name this machine instead."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
         self.app = app
         self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not check_host(only(Headers(scope=scope).getlist("host")), self._hosts):
+        if scope["type"] == "http" and not self._is_ours(scope):
             text = f"This is not an address of this service. {HELP_LINE}"
             await PlainTextResponse(text, status_code=400)(scope, receive, send)
             return
         await self.app(scope, receive, send)
+
+    def _is_ours(self, scope: Scope) -> bool:
+        host = only(Headers(scope=scope).getlist("host"))
+        return check_host(host, self._hosts) or (scope["path"] in PROBES and is_loopback_host(host))

@@ -215,6 +215,17 @@ async def test_the_numbers_are_for_this_machine_alone(site: Site) -> None:
         assert (await client.get("/readyz")).json() == {"ready": True}
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000"])
+async def test_machines_may_ask_by_the_address_of_this_one(site: Site, host: str) -> None:
+    """Whatever name browsers reach the service by, health and numbers answer here; pages do not, nor other names."""
+    async with site.client() as client:
+        for path in ("/healthz", "/readyz", "/metrics"):
+            assert (await client.get(path, headers={"host": host})).status_code == HTTPStatus.OK
+            for wrong in ("127.0.0.1.example.org", "elsewhere.example.org", "localhost.example.org:80"):
+                assert (await client.get(path, headers={"host": wrong})).status_code == HTTPStatus.BAD_REQUEST
+        assert (await client.get("/sign-in", headers={"host": host})).status_code == HTTPStatus.BAD_REQUEST
+
+
 async def test_built_files_are_small_and_cached_for_ever(site: Site) -> None:
     """A room with everything it loads is under 150 KB on the wire, and the files never need asking again."""
     total = 0
