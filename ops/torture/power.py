@@ -30,7 +30,6 @@ from server.actions.post_message import post_message
 from server.actions.services import Services
 from server.auth.requester import Requester
 from server.feeds import FeedEvent
-from server.ids import new_id
 from server.main import open_services
 from server.protocol.frames import Held, MessageItem, Send, Shown
 from server.settings import Settings, load_settings
@@ -181,7 +180,7 @@ class _Sender:
             text = URGENT if self.rng.random() < URGENT_SHARE else self.rng.choice(CLEAN)
             self.log.sent[self.open] = words(self.name, len(self.log.sent), text)
         command = Send(client_id=self.open, feed=self.log.feed, body=self.log.sent[self.open])
-        return await post_message(services, requester, command, new_id())
+        return await post_message(services, requester, command)
 
     def _received(self, ack: Any) -> None:
         self.log.acks.setdefault(self.open, []).append(ack)

@@ -285,7 +285,7 @@ async def _talking(services: Services, talker: TrialPerson, room: str) -> AsyncI
         n = 0
         while True:
             command = Send(client_id=new_id(), feed=room, body=words(talker.name, n, CLEAN[n % len(CLEAN)]))
-            await post_message(services, requester, command, new_id())
+            await post_message(services, requester, command)
             n += 1
             await asyncio.sleep(TALK_S)
 
