@@ -110,7 +110,7 @@ async def test_the_browser_holds_what_a_fresh_snapshot_has(page_of_nothing: Page
         """,
         given,
     )
-    assert len(seen) == 10
+    assert len(seen) == len(given) == 13
     assert {feed for feed, events, _, _ in seen if events} >= {"inbox", "staff:moderation"}
     for feed, _, live, fresh in seen:
         assert json.loads(live) == json.loads(fresh), feed
