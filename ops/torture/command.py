@@ -38,7 +38,7 @@ def power(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> No
 
 @speaks_plainly
 def disk(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
-    """Let commits fail on a full or broken disk; nothing that was acknowledged may be lost, and no restart be needed."""
+    """Let commits fail on a full or broken disk; nothing acknowledged may be lost, and no restart be needed."""
     run_one("disk", faults, seed, as_json)
 
 
