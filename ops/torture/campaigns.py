@@ -18,6 +18,7 @@ from ops.torture.kill import run_campaign
 from ops.torture.outages import run_kill_scaled, run_postgres, run_redis
 from ops.torture.power import run_power
 from ops.torture.revoke import run_revoke
+from ops.torture.shortage import run_shortage
 
 Progress = Callable[[int, str], None]
 Facts = dict[str, Any]
@@ -73,11 +74,16 @@ async def _revoke(folder: Path, count: int, seed: int, progress: Progress) -> Fa
     return (await run_revoke(folder, revocations=count, seed=seed, progress=progress)).facts()
 
 
+async def _disk(folder: Path, count: int, seed: int, progress: Progress) -> Facts:
+    return (await run_shortage(folder, faults=count, seed=seed, progress=progress)).facts()
+
+
 CAMPAIGNS: Final[Mapping[str, Campaign]] = {
     "kill-sqlite": Campaign("kill -9 of one server on SQLite, at named places and by chance", KILLS, _kill_sqlite),
     "kill-postgres": Campaign("the same on PostgreSQL", KILLS, _kill_postgres),
     "kill-scaled": Campaign("kill -9 among three servers, their PostgreSQL and their Redis", 60, _kill_scaled),
     "power": Campaign("power loss on SQLite: nothing acknowledged is lost", 100, _power),
+    "disk": Campaign("commits fail: refused clearly, nothing acknowledged lost, well without a restart", 500, _disk),
     "redis": Campaign("Redis killed, frozen, cut: nothing lost, delivery p99 <= 6 s, hearing in <= 10 s", 20, _redis),
     "postgres": Campaign("PostgreSQL crashed: nothing acknowledged lost, no call made again later", 20, _postgres),
     "revoke": Campaign("rights taken away: closed within 2 s (6 s without Redis), no event afterwards", 200, _revoke),

@@ -23,6 +23,7 @@ Faults = Annotated[int | None, typer.Option("--faults", min=1, help="How many; a
 def add_to(torture: typer.Typer) -> None:
     """Add the commands to the group `torture`."""
     torture.command("power")(power)
+    torture.command("disk")(disk)
     torture.command("redis")(redis)
     torture.command("postgres")(postgres)
     torture.command("revoke")(revoke)
@@ -33,6 +34,12 @@ def add_to(torture: typer.Typer) -> None:
 def power(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
     """Cut the power below SQLite while people send; nothing that was acknowledged may be lost."""
     run_one("power", faults, seed, as_json)
+
+
+@speaks_plainly
+def disk(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
+    """Let commits fail on a full or broken disk; nothing acknowledged may be lost, and no restart be needed."""
+    run_one("disk", faults, seed, as_json)
 
 
 @speaks_plainly

@@ -79,6 +79,7 @@ class Disk(apsw.VFS):
     Attributes:
         dark: the power was cut. The program goes on as a ghost: what it writes, and says, no longer counts.
         syncs: how often it was asked to keep each file, by name; the database itself is kept by a checkpoint.
+        failed: how many operations were answered with an error.
     """
 
     def __init__(self) -> None:
@@ -90,6 +91,9 @@ class Disk(apsw.VFS):
         self._images: dict[str, _Image] = {}
         self._left = 0
         self._only = ""
+        self._good, self._bad, self._thread = 0, 0, ""
+        self._error: type[apsw.Error] = apsw.IOError
+        self.failed = 0
         self._cut: Callable[[], None] | None = None
 
     def cut_after(self, operations: int, target: Path, unkept: Unkept, rng: random.Random, *, only: str = "") -> None:
@@ -111,6 +115,28 @@ class Disk(apsw.VFS):
             if not self.dark:
                 self._left = 0
                 self._count(self._only)
+
+    def fail_after(self, operations: int, count: int, error: type[apsw.Error], *, thread: str) -> None:
+        """From the n-th write, truncation or sync of the thread of that name on, answer `count` with an error."""
+        with self._lock:
+            self._good, self._bad, self._error, self._thread = operations, count, error, thread
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether errors are still to come."""
+        return self._bad > 0
+
+    def check(self) -> None:
+        """Raise the error that is due, if one is."""
+        with self._lock:
+            if self._bad == 0 or threading.current_thread().name != self._thread:
+                return
+            if self._good > 0:
+                self._good -= 1
+                return
+            self._bad -= 1
+            self.failed += 1
+        raise self._error("the disk failed on purpose")
 
     def remove(self) -> None:
         """Take the disk away, once nothing is open on it, and forget what was on it."""
@@ -167,16 +193,19 @@ class _File(apsw.VFSFile):
         super().__init__("", name, flags)
 
     def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802 - SQLite's own name
+        self._disk.check()
         if self._name:
             self._disk.changed(self._name, offset, bytes(data))
         super().xWrite(data, offset)
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802 - SQLite's own name
+        self._disk.check()
         if self._name:
             self._disk.changed(self._name, newsize, None)
         super().xTruncate(newsize)
 
     def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's own name
+        self._disk.check()
         super().xSync(flags)
         if self._name:
             self._disk.synced(self._name)

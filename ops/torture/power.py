@@ -31,7 +31,7 @@ from server.actions.services import Services
 from server.auth.requester import Requester
 from server.feeds import FeedEvent
 from server.main import open_services
-from server.protocol.frames import Held, MessageItem, Send, Shown
+from server.protocol.frames import Ack, Held, MessageItem, Send, Shown
 from server.settings import Settings, load_settings
 
 ROOMS: Final = 2
@@ -93,12 +93,8 @@ async def run_power(
     began = time.monotonic()
     here = folder / "0"
     here.mkdir()
-    trial = await make_trial(here, _url(here), rooms=ROOMS, per_room=PER_ROOM)
-    people = [
-        _Sender(Log(person.account, room), person.name, person.token, random.Random(rng.getrandbits(64)))  # noqa: S311
-        for room, belonging in zip(trial.rooms, trial.members, strict=True)
-        for person in belonging
-    ]
+    trial = await make_trial(here, url_at(here), rooms=ROOMS, per_room=PER_ROOM)
+    people = make_senders(trial, rng)
     told: dict[tuple[str, int], str] = {}
     for done in range(cuts):
         after = folder / str(done + 1)
@@ -109,7 +105,7 @@ async def run_power(
             disk.cut_after(rng.randint(*CHECKPOINT_OPERATIONS), after, unkept, rng, only=_NAME)
         else:
             disk.cut_after(rng.randint(*OPERATIONS), after, unkept, rng)
-        await _round(disk, _settings(trial, here), people, told)
+        await _round(disk, settings_at(trial, here), people, told)
         campaign.cuts[unkept.value] += 1
         campaign.commits += disk.syncs[f"{_NAME}-wal"]
         campaign.checkpoints += disk.syncs[_NAME]
@@ -121,10 +117,10 @@ async def run_power(
             break
     else:
         # The machine comes back for good: everybody is answered.
-        async with open_services(_settings(trial, here)) as services:
+        async with open_services(settings_at(trial, here)) as services:
             await asyncio.gather(*(person.answer_for(services) for person in people))
         campaign.violations = await _judge(trial, here, people, told, finished=True)
-    stored = await look(_settings(trial, here), read_stored)
+    stored = await look(settings_at(trial, here), read_stored)
     campaign.sent = sum(len(person.log.sent) for person in people)
     campaign.acknowledged = sum(len(person.log.acks) for person in people)
     campaign.delivered = len(told)
@@ -133,7 +129,7 @@ async def run_power(
     return campaign
 
 
-async def _round(disk: Disk, settings: Settings, people: Sequence[_Sender], told: dict[tuple[str, int], str]) -> None:
+async def _round(disk: Disk, settings: Settings, people: Sequence[Sender], told: dict[tuple[str, int], str]) -> None:
     """People send until the power is cut."""
 
     def hear(events: Sequence[FeedEvent]) -> None:
@@ -152,7 +148,7 @@ async def _round(disk: Disk, settings: Settings, people: Sequence[_Sender], told
 
 
 @dataclass
-class _Sender:
+class Sender:
     """A member who sends one message after the other; whatever was not answered is sent again after a restart."""
 
     log: Log
@@ -165,16 +161,17 @@ class _Sender:
         """Send until the power is cut. An answer that comes afterwards was never received."""
         requester = await authenticate(services, self.token)
         while not disk.dark:
-            ack = await self._send(services, requester)
+            ack = await self.send(services, requester)
             if not disk.dark:
-                self._received(ack)
+                self.received(ack)
 
     async def answer_for(self, services: Services) -> None:
         """See the message through that was not answered, if there is one."""
         if self.open:
-            self._received(await self._send(services, await authenticate(services, self.token)))
+            self.received(await self.send(services, await authenticate(services, self.token)))
 
-    async def _send(self, services: Services, requester: Requester) -> Any:
+    async def send(self, services: Services, requester: Requester) -> Ack:
+        """Send something new, or once more what was not answered."""
         if not self.open:
             self.open = str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
             text = URGENT if self.rng.random() < URGENT_SHARE else self.rng.choice(CLEAN)
@@ -182,13 +179,23 @@ class _Sender:
         command = Send(client_id=self.open, feed=self.log.feed, body=self.log.sent[self.open])
         return await post_message(services, requester, command)
 
-    def _received(self, ack: Any) -> None:
+    def received(self, ack: Ack) -> None:
+        """The answer to what was sent last has come."""
         self.log.acks.setdefault(self.open, []).append(ack)
         self.open = ""
 
 
+def make_senders(trial: Trial, rng: random.Random) -> list[Sender]:
+    """One for each member of the trial, in their room."""
+    return [
+        Sender(Log(person.account, room), person.name, person.token, random.Random(rng.getrandbits(64)))  # noqa: S311
+        for room, belonging in zip(trial.rooms, trial.members, strict=True)
+        for person in belonging
+    ]
+
+
 async def _judge(
-    trial: Trial, here: Path, people: Sequence[_Sender], told: dict[tuple[str, int], str], *, finished: bool
+    trial: Trial, here: Path, people: Sequence[Sender], told: dict[tuple[str, int], str], *, finished: bool
 ) -> list[Violation]:
     """What a cut has left, opened by the ordinary SQLite; a copy, so that looking changes nothing."""
     copy = here / "judged"
@@ -202,7 +209,7 @@ async def _judge(
             sound = False
     if not sound:
         return [Violation("corrupt", str(here.name))]
-    stored = await look(_settings(trial, copy), read_stored)
+    stored = await look(settings_at(trial, copy), read_stored)
     found = judge_stored(stored)
     for person in people:
         found += judge_sending(person.log, stored, finished=finished)
@@ -214,13 +221,15 @@ async def _judge(
 _NAME: Final = "torture.db"
 
 
-def _url(here: Path) -> str:
+def url_at(here: Path) -> str:
+    """The campaign's database in a folder."""
     return f"sqlite:///{here / _NAME}"
 
 
-def _settings(trial: Trial, here: Path) -> Settings:
+def settings_at(trial: Trial, here: Path) -> Settings:
+    """What the service of a trial is opened with, on the database in a folder."""
     return load_settings(
-        database_url=_url(here),
+        database_url=url_at(here),
         key_file=Path(trial.environ["EVENKEEL_KEY_FILE"]),
         kind=trial.environ["EVENKEEL_KIND"],
         argon2_memory_kib=8,
