@@ -38,19 +38,20 @@ class Cluster:
     Args:
         environ: as `ops.trial.Trial` has it, with REDIS_URL where there are several.
         folder: is given the log of all of them.
+        front: address of a balancer before them, by which they may be asked too.
 
     Attributes:
         urls: where each is reached, by its number.
         log: what all of them have written.
     """
 
-    def __init__(self, count: int, environ: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, count: int, environ: Mapping[str, str], folder: Path, front: str = "") -> None:
         self.log = folder / "cluster.log"
-        self._environ = dict(environ)
-        self._factory = ServerFactory(environ, self.log)
         self._listeners: list[socket.socket] = [bind("127.0.0.1", 0) for _ in range(count)]
         self._servers: dict[int, ForkServerProcess] = {}
         self.urls = tuple(f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in self._listeners)
+        self._environ = {**environ, "EVENKEEL_ORIGINS": ",".join((front, *self.urls))} if front else dict(environ)
+        self._factory = ServerFactory(self._environ, self.log)
 
     async def __aenter__(self) -> Self:
         try:
