@@ -492,6 +492,37 @@ def torture_kill(
         _torture(kills or WHOLE_CAMPAIGN, seed, url, None, as_json)
 
 
+@torture.command("restart")
+@speaks_plainly
+def torture_restart(
+    people: Annotated[int, typer.Option(min=20, max=500, help="Connected all the time.")] = 300,
+    seed: Seed = None,
+    as_json: Json = False,
+) -> None:
+    """Restart three servers in turn while people talk: nothing lost, nobody away for long, every rung called."""
+    from ops.setup.redis import running_redis
+    from ops.torture.restart import run_restarts
+
+    chosen = secrets.randbelow(2**31) if seed is None else seed
+    _say(f"seed {chosen}")
+    with (
+        tempfile.TemporaryDirectory(prefix="evenkeel-torture-") as made,
+        _campaign_database(Kind.POSTGRES, None) as url,
+        running_redis() as redis,
+    ):
+        done = asyncio.run(run_restarts(Path(made), url, redis.url, people=people, seed=chosen, progress=_say))
+    facts = {"seed": chosen, **done.facts()}
+    lines = [
+        f"{facts['restarts']} restarts under {facts['people']} people: {facts['acknowledged']} of {facts['sent']} "
+        f"messages acknowledged, {facts['came_back']} connections came back after {facts['offline_s_p50']} s (p50), "
+        f"{facts['offline_s_p99']} s (p99), at most {facts['crowd']} times as many at once as on average",
+        *[f"{'kept  ' if kept else 'BROKEN'}  {name}" for name, kept in facts["kept"].items()],
+    ]
+    answer(as_json, facts, *lines)
+    if not facts["ok"]:
+        raise typer.Exit(FAILED)
+
+
 @contextlib.contextmanager
 def _campaign_database(kind: Kind, given: str | None) -> Iterator[str]:
     """The URL of an empty database, gone after the block unless it was given."""

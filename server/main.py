@@ -190,6 +190,7 @@ async def serve_edges(
         for job in jobs:
             if job.done() and not job.cancelled():
                 log.critical("job_ended", job=job.get_name())
+        services.is_stopping = True
         # Before anything else: people wait for a call, and another process can make it.
         for job in jobs:
             if job.get_name() == STANDING:

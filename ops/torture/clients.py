@@ -74,18 +74,37 @@ class Log:
 
 
 class Chatter:
-    """A member who talks in a room, now and then in distress, until told to stop; or who only listens."""
+    """A member who talks in a room, now and then in distress, until told to stop; or who only listens.
+
+    Args:
+        urgent: share of messages that are.
+        talks: False: it only listens.
+        rest_s: the longest pause between two messages.
+        timing: of the client; None: it comes back at once.
+        on_link: told what becomes of the connection.
+    """
 
     def __init__(
-        self, url: str, person: TrialPerson, feed: str, rng: random.Random, urgent: float, *, talks: bool = True
+        self,
+        url: str,
+        person: TrialPerson,
+        feed: str,
+        rng: random.Random,
+        urgent: float,
+        *,
+        talks: bool = True,
+        rest_s: float = 0.5,
+        timing: Timing | None = None,
+        on_link: Callable[[LinkChange], None] = lambda change: None,
     ) -> None:
         self.log = Log(person.account, feed)
         self.connected = asyncio.Event()
-        self.client = _client(url, person, self._link, features=("handling",))
+        self.client = _client(url, person, self._link, features=("handling",), timing=timing)
         self._name = person.name
         self._feed_name = feed
         self._rng = rng
         self._urgent = urgent
+        self._rest_s, self._on_link = rest_s, on_link
         self._stop = asyncio.Event()
         if not talks:
             self._stop.set()
@@ -95,6 +114,7 @@ class Chatter:
         if change.state is LinkState.UP:
             self.log.links += 1
             self.connected.set()
+        self._on_link(change)
 
     def stop(self) -> None:
         """Send nothing new; what was sent is seen through."""
@@ -132,7 +152,7 @@ class Chatter:
             if self._rng.random() < 0.2:
                 # A client that lost the answer: the same again must be answered with the same.
                 self.log.acks[named].append(await feed.send(body, client_id=named))
-            await _either(self._stop, 0.05 + self._rng.random() * 0.5)
+            await _either(self._stop, 0.05 + self._rng.random() * self._rest_s)
 
 
 class Moderator:
@@ -171,9 +191,15 @@ class Moderator:
                     continue  # somebody, or something, was faster; the case comes again as it is now
 
 
-def _client(url: str, person: TrialPerson, link: Callable[[LinkChange], None], features: tuple[str, ...]) -> Client:
-    timing = Timing(uniform=lambda low, high: RETURN_S)
-    return Client(url, token=person.token, features=features, timing=timing, on_link=link)
+def _client(
+    url: str,
+    person: TrialPerson,
+    link: Callable[[LinkChange], None],
+    features: tuple[str, ...],
+    timing: Timing | None = None,
+) -> Client:
+    chosen = timing or Timing(uniform=lambda low, high: RETURN_S)
+    return Client(url, token=person.token, features=features, timing=chosen, on_link=link)
 
 
 async def _either(event: asyncio.Event, seconds: float) -> None:

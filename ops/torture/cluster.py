@@ -38,7 +38,7 @@ class Cluster:
     Args:
         environ: as `ops.trial.Trial` has it, with REDIS_URL where there are several.
         folder: is given the log of all of them.
-        origins: other addresses by which clients reach them, as a proxy's; written as an Origin is.
+        origins: other addresses by which clients reach them, as a proxy's or a balancer's; written as an Origin is.
 
     Attributes:
         urls: where each is reached, by its number.

@@ -53,7 +53,7 @@ class Revocations:
 
 @dataclass(slots=True)
 class Services:
-    """Frozen in use: nothing is replaced while the service runs.
+    """Frozen in use: nothing but `is_stopping` is replaced while the service runs.
 
     Attributes:
         secret: 32 bytes for tokens that are not stored (form tokens), derived from the wrapping key.
@@ -63,6 +63,7 @@ class Services:
         passwords: hashes passwords beside the loop.
         throttle: slows down guessing; this process counts for itself.
         pace: how often an account may say what, by socket or by HTTP; this process counts for itself.
+        is_stopping: this process drains, and is ready for nobody new.
     """
 
     settings: Settings
@@ -76,6 +77,7 @@ class Services:
     pace: Pace = field(default_factory=Pace)
     wake_ladders: Wake = field(default_factory=Wake)
     revoked: Revocations = field(default_factory=Revocations)
+    is_stopping: bool = False
     passwords: Passwords = field(init=False)
     throttle: Throttle = field(init=False)
 

@@ -20,7 +20,7 @@ async def alive(visit: Visit) -> Response:
 
 
 async def ready(visit: Visit) -> Response:
-    """Whether an ordinary action can reach the database, and whether this process hears the others.
+    """Whether an ordinary action can reach the database, this process hears the others, and is not about to stop.
 
     A token that nobody holds must be refused as such. A process that is deaf still delivers, up to five seconds late.
     """
@@ -32,7 +32,7 @@ async def _is_ready(visit: Visit) -> bool:
     try:
         await verbs.accounts.authenticate(visit.services, "readiness")
     except NotSignedIn:
-        return visit.services.bus.hears()
+        return visit.services.bus.hears() and not visit.services.is_stopping
     return False
 
 
