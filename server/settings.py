@@ -26,8 +26,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="EVENKEEL_", frozen=True, extra="forbid", populate_by_name=True)
 
+    # Addresses may hold a password: never in a repr.
     database_url: str = Field(
-        default="sqlite:///var/evenkeel.db", validation_alias=AliasChoices("DATABASE_URL", "EVENKEEL_DATABASE_URL")
+        default="sqlite:///var/evenkeel.db",
+        validation_alias=AliasChoices("DATABASE_URL", "EVENKEEL_DATABASE_URL"),
+        repr=False,
     )
     redis_url: str = Field(default="", validation_alias=AliasChoices("REDIS_URL", "EVENKEEL_REDIS_URL"), repr=False)
     workers: Annotated[int, Field(ge=1, le=64)] = 1
@@ -53,6 +56,13 @@ class Settings(BaseSettings):
     argon2_passes: Annotated[int, Field(ge=1)] = 2
     screening_deadline_ms: Annotated[int, Field(ge=1, le=1_000)] = 50
     ladder_poll_s: Annotated[float, Field(gt=0, le=5)] = 1.0
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_scheme(cls, value: str) -> str:
+        if not value.startswith(("sqlite:///", "postgresql+asyncpg://")):
+            raise ValueError("DATABASE_URL begins with sqlite:/// or postgresql+asyncpg://")
+        return value
 
     @field_validator("redis_url")
     @classmethod
@@ -151,11 +161,17 @@ class Settings(BaseSettings):
 def load_settings(**given: object) -> Settings:
     """Settings from the environment, overridden by `given`.
 
+    What the environment does not hold is looked for in the folder EVENKEEL_SECRETS_DIR: one file for each setting,
+    named as its variable, as container secrets are passed.
+
     Raises:
         Misconfigured: names each setting at fault and what to do.
     """
+    folder = os.environ.get("EVENKEEL_SECRETS_DIR") or None
+    if folder is not None and not Path(folder).is_dir():
+        raise Misconfigured("EVENKEEL_SECRETS_DIR is no folder. Put the files of secrets there, or unset it.")
     try:
-        return Settings(**given)  # type: ignore[arg-type]
+        return Settings(**{"_secrets_dir": folder, **given})  # type: ignore[arg-type]
     except ValidationError as error:
         faults = "; ".join(
             f"{'EVENKEEL_' + str(fault['loc'][0]).upper() if fault['loc'] else 'settings'}: {fault['msg']}"
