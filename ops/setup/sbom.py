@@ -13,9 +13,9 @@ import importlib.metadata
 import json
 import re
 import sys
+import time
 import tomllib
 import uuid
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,8 +80,8 @@ def browser_components(lock: dict[str, Any]) -> list[Component]:
     return found
 
 
-def bill(root: Path, now: datetime) -> dict[str, Any]:
-    """The whole document for the project at `root`."""
+def bill(root: Path, at: str) -> dict[str, Any]:
+    """The whole document for the project at `root`, made `at` (ISO 8601, UTC)."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     pins = (root / "ops" / "pins" / "server.txt").read_text(encoding="utf-8")
     lock = json.loads((root / "clients" / "web" / "package-lock.json").read_text(encoding="utf-8"))
@@ -95,7 +95,7 @@ def bill(root: Path, now: datetime) -> dict[str, Any]:
         "serialNumber": f"urn:uuid:{serial}",
         "version": 1,
         "metadata": {
-            "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "timestamp": at,
             "component": {
                 "type": "application",
                 "name": project["name"],
@@ -114,7 +114,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Write the software bill of materials of this project.")
     parser.add_argument("file", type=Path, help="where to write it")
     given = parser.parse_args()
-    document = bill(ROOT, datetime.now(UTC))
+    document = bill(ROOT, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     given.file.parent.mkdir(parents=True, exist_ok=True)
     given.file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     print(f"{given.file}: {len(document['components'])} components")
