@@ -27,8 +27,6 @@ ALERTS: list[dict[str, Any]] = [
 ]
 DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "monitoring" / "dashboard.json").read_text())
 METRIC = re.compile(r"\bevenkeel_[a-z_]+\b")
-# Commands that the units name and that come with the backup and the watch.
-COMING = {"backup", "watch"}
 
 
 def expressions() -> list[str]:
@@ -118,7 +116,7 @@ def test_units_start_commands_that_exist_and_little_else_is_allowed_to_them(path
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     for line in (service["ExecStart"], service.get("ExecStartPre", "")):
         for named in re.findall(r"bin/evenkeel (\w+)", line):
-            assert named in commands | COMING
+            assert named in commands
     assert service["User"] == "evenkeel"
     assert service["NoNewPrivileges"] == "yes"
     assert service["ProtectSystem"] == "strict"
