@@ -101,12 +101,9 @@ async def set_clock(trial: Trial, step: timedelta) -> None:
         await store.close()
 
 
-@pytest.fixture(
-    scope="session",
-    params=[pytest.param(name, marks=pytest.mark.xdist_group(f"contract-{name}")) for name in SETTINGS],
-)
+@pytest.fixture(scope="session", params=SETTINGS)
 def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A service of each setting in turn, started once for all tests."""
+    """A service of each setting in turn, started once for all tests of a worker."""
     setting: str = request.param
     folder = tmp_path_factory.mktemp(setting)
     with contextlib.ExitStack() as stack:
