@@ -87,6 +87,7 @@ class Chatter:
         self._rng = rng
         self._urgent = urgent
         self._stop = asyncio.Event()
+        self.talks = talks
         if not talks:
             self._stop.set()
         self.feed: Feed | None = None
