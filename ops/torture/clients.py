@@ -106,6 +106,7 @@ class Chatter:
         self._urgent = urgent
         self._rest_s, self._on_link = rest_s, on_link
         self._stop = asyncio.Event()
+        self.talks = talks
         if not talks:
             self._stop.set()
         self.feed: Feed | None = None

@@ -79,6 +79,7 @@ class Disk(apsw.VFS):
     Attributes:
         dark: the power was cut. The program goes on as a ghost: what it writes, and says, no longer counts.
         syncs: how often it was asked to keep each file, by name; the database itself is kept by a checkpoint.
+        torn: names of the files that had something written and not kept when the power was cut.
         failed: how many operations were answered with an error.
     """
 
@@ -87,6 +88,7 @@ class Disk(apsw.VFS):
         super().__init__(self.name, "")
         self.dark = False
         self.syncs: Counter[str] = Counter()
+        self.torn: set[str] = set()
         self._lock = threading.Lock()
         self._images: dict[str, _Image] = {}
         self._left = 0
@@ -103,6 +105,7 @@ class Disk(apsw.VFS):
         """
 
         def cut() -> None:
+            self.torn = {Path(name).name for name, image in self._images.items() if image.since}
             for name, image in self._images.items():
                 (target / Path(name).name).write_bytes(image.after_cut(unkept, rng))
 

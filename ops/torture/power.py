@@ -40,7 +40,7 @@ URGENT_SHARE: Final = 0.15
 # A commit of a few messages is some fifty writes and one sync. Most cuts fall anywhere in the first half second; some
 # within the checkpoint that comes then, which writes to the database itself and keeps it.
 OPERATIONS: Final = (1, 1_000)
-CHECKPOINT_OPERATIONS: Final = (1, 80)
+CHECKPOINT_OPERATIONS: Final = (1, 250)
 CHECKPOINT_SHARE: Final = 0.3
 ROUND_S: Final = 20.0
 
@@ -52,6 +52,7 @@ class PowerCampaign:
     Attributes:
         cuts: by what became of that which was written and not kept.
         commits, checkpoints: how often the disk was asked to keep the log, and the database, before a cut.
+        in_checkpoints: how many cuts came in the middle of a checkpoint.
     """
 
     seed: int
@@ -62,6 +63,7 @@ class PowerCampaign:
     flagged: int = 0
     commits: int = 0
     checkpoints: int = 0
+    in_checkpoints: int = 0
     duration_s: float = 0.0
     violations: list[Violation] = field(default_factory=list)
 
@@ -77,6 +79,7 @@ class PowerCampaign:
             "flagged": self.flagged,
             "commits": self.commits,
             "checkpoints": self.checkpoints,
+            "cuts_in_checkpoints": self.in_checkpoints,
             "duration_s": round(self.duration_s, 1),
             "violations": Counter(violation.rule for violation in self.violations),
             "ok": not self.violations,
@@ -109,6 +112,7 @@ async def run_power(
         campaign.cuts[unkept.value] += 1
         campaign.commits += disk.syncs[f"{_NAME}-wal"]
         campaign.checkpoints += disk.syncs[_NAME]
+        campaign.in_checkpoints += _NAME in disk.torn
         disk.remove()
         campaign.violations = await _judge(trial, after, people, told, finished=False)
         progress(done + 1, unkept.value)

@@ -157,6 +157,15 @@ class Scene:
         """Wait until every server says that it is ready. Raises TimeoutError."""
         await asyncio.gather(*(self.cluster.until_ready(n, within_s=within_s) for n in range(SERVERS)))
 
+    async def until_answered(self, since: float, within_s: float) -> None:
+        """Wait until everybody who talks has been answered after the moment `since`. Raises TimeoutError."""
+        talkers = [chatter.log for chatter in self.chatters if chatter.talks]
+        async with asyncio.timeout(within_s):
+            while any(  # noqa: ASYNC110 - one question to many
+                max(log.answered.values(), default=0.0) < since for log in talkers
+            ):
+                await asyncio.sleep(0.05)
+
     async def until_heard(self, within_s: float) -> None:
         """Wait until Redis says that every server listens, and every server that it hears. Raises TimeoutError."""
         async with asyncio.timeout(within_s):
@@ -292,6 +301,7 @@ async def crash_postgres(scene: Scene) -> Outage:
     await asyncio.to_thread(postmaster.until_ready)
     back = time.monotonic()
     await scene.until_ready(CONNECT_S)
+    await scene.until_answered(back, CONNECT_S)
     return Outage("postgres", began, back, time.monotonic())
 
 
