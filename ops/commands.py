@@ -511,6 +511,7 @@ def torture_kill(
 @speaks_plainly
 def torture_restart(
     people: Annotated[int, typer.Option(min=20, max=500, help="Connected all the time.")] = 300,
+    pause: Annotated[float, typer.Option(min=0, help="Seconds between two restarts.")] = 35.0,
     seed: Seed = None,
     as_json: Json = False,
 ) -> None:
@@ -525,7 +526,9 @@ def torture_restart(
         _campaign_database(Kind.POSTGRES, None) as url,
         running_redis() as redis,
     ):
-        done = asyncio.run(run_restarts(Path(made), url, redis.url, people=people, seed=chosen, progress=_say))
+        done = asyncio.run(
+            run_restarts(Path(made), url, redis.url, people=people, seed=chosen, pause_s=pause, progress=_say)
+        )
     facts = {"seed": chosen, **done.facts()}
     lines = [
         f"{facts['restarts']} restarts under {facts['people']} people: {facts['acknowledged']} of {facts['sent']} "

@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[2] / "server"
 # What only the operator is told: before anybody is connected, or at the admin socket.
 OPERATOR = {
     *("wrong_kind", "migration_needed", "not_initialised", "database_in_use"),
-    *("not_the_operator", "too_slow", "unknown_outcome"),
+    *("not_the_operator", "too_slow", "unknown_outcome", "not_running", "urgent_open"),
+    *("not_a_backup", "damaged", "wrong_key", "not_empty", "no_database", "no_ledger", "damaged_ledger"),
 }
 
 

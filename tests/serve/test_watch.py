@@ -118,8 +118,8 @@ def test_a_machine_that_stands_still_is_raised_and_said_well_again(tmp_path: Pat
     assert "service_silent" in gone.stderr
 
 
-@pytest.mark.parametrize("url", ["file:///etc/hostname", "chat.example.org", "https://", "http://127.0.0.1:1/?q=1"])
+@pytest.mark.parametrize("url", ["ftp://chat.example.org", "chat.example.org", "https://", "http://127.0.0.1:1/?q=1"])
 def test_only_an_address_of_the_web_is_watched(url: str) -> None:
-    """Anything but http or https with a host is refused before the watch begins."""
+    """Anything but http or https with a host and no query is refused before the watch begins."""
     with pytest.raises(BadRequest):
         check_url(url)
