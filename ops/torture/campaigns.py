@@ -7,9 +7,9 @@ import platform
 import secrets
 import sqlite3
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -99,7 +99,7 @@ def write_results(path: Path, seed: int, results: Mapping[str, Facts]) -> None:
     lines = [
         "# Results of the torture campaigns",
         "",
-        f"Written by `make torture` on {datetime.now(UTC):%Y-%m-%d}, seed {seed}. {_machine()}",
+        f"Written by `make torture` on {time.strftime('%Y-%m-%d', time.gmtime())}, seed {seed}. {_machine()}",
         "",
         "A campaign that finds a broken promise says so here; none is left out. Times are in milliseconds.",
     ]

@@ -81,6 +81,7 @@ class Disk(apsw.VFS):
         syncs: how often it was asked to keep each file, by name; the database itself is kept by a checkpoint.
         torn: names of the files that had something written and not kept when the power was cut.
         failed: how many operations were answered with an error.
+        kept: names of the files that were kept since the last error.
     """
 
     def __init__(self) -> None:
@@ -96,6 +97,7 @@ class Disk(apsw.VFS):
         self._good, self._bad, self._thread = 0, 0, ""
         self._error: type[apsw.Error] = apsw.IOError
         self.failed = 0
+        self.kept: set[str] = set()
         self._cut: Callable[[], None] | None = None
 
     def cut_after(self, operations: int, target: Path, unkept: Unkept, rng: random.Random, *, only: str = "") -> None:
@@ -139,6 +141,7 @@ class Disk(apsw.VFS):
                 return
             self._bad -= 1
             self.failed += 1
+            self.kept.clear()
         raise self._error("the disk failed on purpose")
 
     def remove(self) -> None:
@@ -173,6 +176,7 @@ class Disk(apsw.VFS):
             self._count(name)
             if not self.dark:
                 self.syncs[Path(name).name] += 1
+                self.kept.add(Path(name).name)
                 self._images[name].sync()
 
     def _count(self, name: str) -> None:

@@ -34,6 +34,7 @@ from server.main import open_services
 from server.protocol.frames import Ack, Held, MessageItem, Send, Shown
 from server.settings import Settings, load_settings
 
+DATABASE_NAME: Final = "torture.db"
 ROOMS: Final = 2
 PER_ROOM: Final = 4
 URGENT_SHARE: Final = 0.15
@@ -105,14 +106,14 @@ async def run_power(
         unkept = rng.choice(list(Unkept))
         disk = Disk()
         if rng.random() < CHECKPOINT_SHARE:
-            disk.cut_after(rng.randint(*CHECKPOINT_OPERATIONS), after, unkept, rng, only=_NAME)
+            disk.cut_after(rng.randint(*CHECKPOINT_OPERATIONS), after, unkept, rng, only=DATABASE_NAME)
         else:
             disk.cut_after(rng.randint(*OPERATIONS), after, unkept, rng)
         await _round(disk, settings_at(trial, here), people, told)
         campaign.cuts[unkept.value] += 1
-        campaign.commits += disk.syncs[f"{_NAME}-wal"]
-        campaign.checkpoints += disk.syncs[_NAME]
-        campaign.in_checkpoints += _NAME in disk.torn
+        campaign.commits += disk.syncs[f"{DATABASE_NAME}-wal"]
+        campaign.checkpoints += disk.syncs[DATABASE_NAME]
+        campaign.in_checkpoints += DATABASE_NAME in disk.torn
         disk.remove()
         campaign.violations = await _judge(trial, after, people, told, finished=False)
         progress(done + 1, unkept.value)
@@ -204,8 +205,8 @@ async def _judge(
     """What a cut has left, opened by the ordinary SQLite; a copy, so that looking changes nothing."""
     copy = here / "judged"
     copy.mkdir(exist_ok=True)
-    copy_database(here / _NAME, copy)
-    with contextlib.closing(sqlite3.connect(copy / _NAME)) as connection:
+    copy_database(here / DATABASE_NAME, copy)
+    with contextlib.closing(sqlite3.connect(copy / DATABASE_NAME)) as connection:
         try:
             sound = connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             connection.execute("SELECT count(*) FROM message")
@@ -222,12 +223,9 @@ async def _judge(
     return found
 
 
-_NAME: Final = "torture.db"
-
-
 def url_at(here: Path) -> str:
     """The campaign's database in a folder."""
-    return f"sqlite:///{here / _NAME}"
+    return f"sqlite:///{here / DATABASE_NAME}"
 
 
 def settings_at(trial: Trial, here: Path) -> Settings:

@@ -1,10 +1,9 @@
-"""`evenkeel torture disk`: the disk is full, or fails, at the n-th write or sync of a commit, and works again later.
+"""`evenkeel torture disk`: the disk is full, or fails, at the n-th write or sync, and works again later.
 
-The message path and the store are those of the service, on SQLite, over a disk that answers some of what the writer
-asks with an error (`ops.torture.disk`). Promised: nothing is acknowledged that was not stored; who sends meanwhile is
-told that the same may be sent again; and once the disk works so does the service, without a restart.
-
-The errors meet commits. What a checkpoint writes is left alone.
+The message path and the store are those of the service, on SQLite, over a disk that answers some of what the writer or
+the checkpoint thread asks with an error (`ops.torture.disk`). Promised: nothing is acknowledged that was not stored;
+who sends meanwhile is told that the same may be sent again; and once the disk works so does the service, without a
+restart, checkpoints included: without them the log would grow until the disk is full for good.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from ops.doctor import look
 from ops.torture.disk import Disk
 from ops.torture.driver import sqlite_on
 from ops.torture.history import Violation, judge_sending, judge_stored, read_stored
-from ops.torture.power import ROOMS, Sender, make_senders, settings_at, url_at
+from ops.torture.power import DATABASE_NAME, ROOMS, Sender, make_senders, settings_at, url_at
 from ops.trial import make_trial
 from server.actions.accounts import authenticate
 from server.actions.services import Services
@@ -36,6 +35,11 @@ ERRORS: Final[tuple[type[apsw.Error], ...]] = (apsw.FullError, apsw.IOError)
 AFTER: Final = (0, 150)
 COUNTS: Final = (1, 2, 5, 40)
 WRITER: Final = "evenkeel-writer"
+CHECKPOINTS: Final = "evenkeel-checkpoint"
+# One takes at most three errors: a write, and twice the sync that follows.
+CHECKPOINT_AFTER: Final = (0, 20)
+CHECKPOINT_COUNTS: Final = (1, 3)
+CHECKPOINT_SHARE: Final = 0.25
 # Each person has so many messages acknowledged after an outage before it counts as over.
 WELL: Final = 2
 RECOVER_S: Final = 20.0
@@ -48,11 +52,13 @@ class ShortageCampaign:
 
     Attributes:
         refused: how often somebody who sent was refused, by code.
+        in_checkpoints: how many of the faults met a checkpoint; all others met commits.
         recovered_ms: from the last error of an outage until everybody had two messages acknowledged.
     """
 
     seed: int
     faults: Counter[str] = field(default_factory=Counter)
+    in_checkpoints: int = 0
     errors: int = 0
     sent: int = 0
     acknowledged: int = 0
@@ -67,6 +73,7 @@ class ShortageCampaign:
             "campaign": "disk",
             "seed": self.seed,
             "faults": dict(self.faults),
+            "faults_in_checkpoints": self.in_checkpoints,
             "errors": self.errors,
             "sent": self.sent,
             "acknowledged": self.acknowledged,
@@ -93,9 +100,17 @@ async def run_shortage(
         async with open_services(settings_at(trial, folder)) as services:
             for done in range(faults):
                 error = rng.choice(ERRORS)
-                disk.fail_after(rng.randint(*AFTER), rng.choice(COUNTS), error, thread=WRITER)
                 campaign.faults[error.__name__] += 1
-                await _see_through(campaign, services, disk, people)
+                if rng.random() < CHECKPOINT_SHARE:
+                    campaign.in_checkpoints += 1
+                    disk.fail_after(
+                        rng.randint(*CHECKPOINT_AFTER), rng.choice(CHECKPOINT_COUNTS), error, thread=CHECKPOINTS
+                    )
+                    await _see_through(campaign, services, disk, people)
+                    await _checkpointed(campaign, disk, DATABASE_NAME)
+                else:
+                    disk.fail_after(rng.randint(*AFTER), rng.choice(COUNTS), error, thread=WRITER)
+                    await _see_through(campaign, services, disk, people)
                 progress(done + 1, error.__name__)
                 if campaign.violations:
                     break
@@ -137,3 +152,13 @@ async def _see_through(campaign: ShortageCampaign, services: Services, disk: Dis
         campaign.violations.append(Violation("stuck", f"nothing more was acknowledged within {RECOVER_S} s"))
     if well_from:
         campaign.recovered_ms.append((time.monotonic() - well_from) * 1000)
+
+
+async def _checkpointed(campaign: ShortageCampaign, disk: Disk, database: str) -> None:
+    """Wait until what is in the log has been moved into the database, after the last error."""
+    try:
+        async with asyncio.timeout(RECOVER_S):
+            while database not in disk.kept:  # noqa: ASYNC110 - SQLite's threads set it
+                await asyncio.sleep(AGAIN_S)
+    except TimeoutError:
+        campaign.violations.append(Violation("stuck", f"no checkpoint came within {RECOVER_S} s of a failed one"))

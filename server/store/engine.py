@@ -153,7 +153,11 @@ class SqliteDatabase:
     def _checkpoint(self) -> None:
         with self._write_engine.connect() as conn:
             while not self._stop_checkpoints.wait(CHECKPOINT_EVERY_S):
-                conn.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                try:
+                    conn.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                except DBAPIError as error:
+                    # The log keeps what could not be moved; this thread has to be there when the disk works again.
+                    log.warning("checkpoint_failed", error=type(error).__name__)
 
     async def close(self) -> None:
         await self.writer.close()

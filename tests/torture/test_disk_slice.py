@@ -16,5 +16,6 @@ async def test_a_failing_disk_is_answered_for_and_outlived(tmp_path: Path) -> No
     campaign = await run_shortage(tmp_path, faults=15, seed=41)
     assert campaign.violations == [], str(campaign.facts())
     assert campaign.errors > 15
+    assert campaign.in_checkpoints > 1
     assert set(campaign.refused) == {"storage"}
     assert len(campaign.recovered_ms) > 5
