@@ -242,7 +242,12 @@ def _build_edges(
 ) -> _Edges:
     """The hub and the web on one port, tied to the bus; nothing of it runs yet."""
     check_handover()
-    hub = Hub(LiveVerbs(services), seats=limits.seats, trusted_proxies=services.settings.trusted_proxies)
+    hub = Hub(
+        LiveVerbs(services),
+        seats=limits.seats,
+        trusted_proxies=services.settings.trusted_proxies,
+        now_ms=lambda: services.clock.now_us() // 1000,
+    )
     services.bus.listen(hub.events, hub.moved)
     services.bus.heed(Nudge.SESSIONS, hub.sessions_changed)
     services.bus.heed(Nudge.EVERYTHING, lambda ids: hub.look_soon())

@@ -360,7 +360,8 @@ def _record(tx: Tx, call: Row[Any], delivery: Delivery, *, final: bool = False) 
         return False
     values: dict[str, Any] = {"attempts": row.attempts + 1, "attempted_at": tx.now}
     if delivery is Delivery.SENT:
-        values["state"] = "sent"
+        # Whoever took it before the call was made has answered this call, too.
+        values["state"] = "sent" if running == cases.RUNNING else "answered"
     elif final or running != cases.RUNNING:
         values["state"] = delivery.value
     else:

@@ -352,7 +352,7 @@ class Connection(WebSocket):
             if wait_s:
                 raise TooFast(retry_after_ms=int(wait_s * 1000) + 1)
             hub.delivery.repair(self, command.at)
-            return BeatReply(now=int(hub.wall() * 1000), at=hub.delivery.positions(self))
+            return BeatReply(now=hub.now_ms(), at=hub.delivery.positions(self))
         if not isinstance(command, Hello):
             hub.verbs.check_pace(self.requester, command)
         if isinstance(command, Join):

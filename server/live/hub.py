@@ -20,6 +20,7 @@ from typing import Any, Final
 import structlog
 
 from server.auth.origins import client_address
+from server.clock import real_us
 from server.feeds import FeedEvent
 from server.live import metrics
 from server.live.connection import Connection
@@ -75,7 +76,7 @@ class Hub:
         seats: SeatLimits | None = None,
         trusted_proxies: tuple[str, ...] = (),
         clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
+        now_ms: Callable[[], int] = lambda: real_us() // 1000,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.verbs = verbs
@@ -84,7 +85,7 @@ class Hub:
         self.seats = Seats(seats)
         self._trusted_proxies = trusted_proxies
         self.clock = clock
-        self.wall = wall
+        self.now_ms = now_ms
         self._chance = chance
         self.now = clock()
         self.lenient_until = 0.0

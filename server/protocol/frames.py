@@ -437,7 +437,6 @@ class Done(Reply, frozen=True, tag="done"):
     re: str
     care: Care = "none"
     version: int | None = None
-    ref: str | None = None
 
 
 class Page(Reply, frozen=True, tag="page"):

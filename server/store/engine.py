@@ -241,7 +241,10 @@ class PostgresDatabase:
 def _is_cut(error: Exception) -> bool:
     """Whether an error says something of the connection or the server, and nothing of what was asked."""
     if isinstance(error, DBAPIError):
-        return not isinstance(error, DataError | IntegrityError | NotSupportedError | ProgrammingError)
+        if isinstance(error, DataError | IntegrityError | NotSupportedError | ProgrammingError):
+            return False
+        # asyncpg's own data errors (a value that can not be read, or not be written) come without a class of theirs.
+        return not (getattr(error.orig, "sqlstate", None) or "").startswith("22")
     # While it connects, the driver raises errors of its own.
     return isinstance(error, OSError | TimeoutError | PoolTimeout | asyncpg.PostgresError | asyncpg.InterfaceError)
 

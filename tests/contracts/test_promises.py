@@ -462,7 +462,7 @@ async def test_coming_back_waits_longer_each_time_and_then_finds_everything(stag
 
 
 async def test_a_beat_is_answered_with_where_things_stand_and_with_what_is_missing(stage: Stage) -> None:
-    """A client that says what it has applied is sent what it lacks, though the server had sent it before."""
+    """A client that says what it has applied is sent what it lacks, though the server had sent it before, and the time."""
     room = stage.room()
     author, reader, _ = room.members
     async with plain(stage.door(0), author) as writing, plain(stage.door(1), reader) as somebody:
@@ -479,3 +479,4 @@ async def test_a_beat_is_answered_with_where_things_stand_and_with_what_is_missi
         await somebody.say("beat", at={room.feed: 4})
         beat = await somebody.until(lambda f: f["t"] == "beat", within_s=10)
         assert beat["at"][room.feed] == {"epoch": 1, "seq": 4}
+        assert beat["now"] >= acks[-1]["at"], "the service's own time, which need not be the machine's"

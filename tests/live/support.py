@@ -206,7 +206,9 @@ class Stage:
         self.sndbuf = sndbuf  # of the server's sockets; small, so that a slow reader is soon noticed
         self.service = Service()
         self.clock = Clock()
-        self.hub = Hub(self.service, clock=self.clock, wall=self.clock, timings=timings, limits=limits)
+        self.hub = Hub(
+            self.service, clock=self.clock, now_ms=lambda: int(self.clock() * 1000), timings=timings, limits=limits
+        )
         self.service.hub = self.hub
         self.service.pace = Pace(self.clock)
         self.log = self.service.log

@@ -138,6 +138,21 @@ async def test_claiming_stops_the_ladder_and_its_ringing(scene: Scene) -> None:
     assert (opened.by.name, opened.by.role) == ("Sam", "moderator")
 
 
+async def test_a_call_that_goes_out_after_the_claim_does_not_ring_again(scene: Scene) -> None:
+    """What was planned before somebody took the case and called after it is answered, whatever the ladder does next."""
+    await on_shift(scene.services, scene.sam)
+    await scene.say(scene.robin, URGENT)
+    planned_only = iter((True, False))
+    await climb(scene.services, OutsideCalls(lambda: next(planned_only)))
+    (case,) = await scene.queue()
+    await scene.act(scene.sam, case, "claim")
+    await climb(scene.services)
+    await scene.act(scene.sam, case, "release_claim")
+    assert await pages(scene, scene.sam) == []
+    await climb_after(scene, 60.1)
+    assert {page.state for page in await pages(scene, scene.sam)} == {"ringing"}
+
+
 async def test_an_acknowledgement_runs_out(scene: Scene) -> None:
     """A case that its owner has not closed in time is nobody's again and climbs from the first rung."""
     await on_shift(scene.services, scene.sam)

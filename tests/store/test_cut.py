@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import Connection, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy import Connection, Integer, cast, literal, select, text
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from server.errors import Unavailable
 from server.store.store import Store
@@ -60,3 +60,18 @@ async def test_a_read_that_is_wrong_is_not_made_again(store: Store) -> None:
     with pytest.raises(ProgrammingError):
         await store.read(wrong)
     assert asked == [1]
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\ud800", "many"])
+async def test_a_value_that_does_not_fit_is_not_a_lost_connection(store: Store, value: str) -> None:
+    """Text that PostgreSQL can not hold, or a number that is none, is refused once and not called "not now"."""
+    asked = []
+
+    def wrong(conn: Connection) -> None:
+        asked.append(1)
+        conn.execute(select(cast(literal(value), Integer)))
+
+    with pytest.raises(DBAPIError) as refused:
+        await store.read(wrong)
+    assert refused.value.orig is not None
+    assert len(asked) == 1
