@@ -462,7 +462,7 @@ async def test_coming_back_waits_longer_each_time_and_then_finds_everything(stag
 
 
 async def test_a_beat_is_answered_with_where_things_stand_and_with_what_is_missing(stage: Stage) -> None:
-    """A client that says what it has applied is sent what it lacks, though the server had sent it before, and the time."""
+    """A client that says what it has applied is sent what it lacks (though it was sent before) and the time."""
     room = stage.room()
     author, reader, _ = room.members
     async with plain(stage.door(0), author) as writing, plain(stage.door(1), reader) as somebody:
