@@ -48,7 +48,7 @@ class Timings:
         ping_s: of silence before a ping; dead_s: of silence before the connection counts as lost.
         slow_s: how long a connection may lag; unsent_bytes: how much may wait for it.
         command_s: how long a command may take.
-        look_s: between looks at the heads of feeds and at the sessions.
+        look_s: between looks at the heads of feeds and at the sessions; again_s: after one that failed.
         backlog: commands that may wait on one connection.
     """
 
@@ -58,6 +58,7 @@ class Timings:
     slow_s: float = 10.0
     command_s: float = 10.0
     look_s: float = 5.0
+    again_s: float = 0.5
     tick_s: float = 1.0
     backlog: int = 32
     unsent_bytes: int = 1 << 20
@@ -90,7 +91,7 @@ class Hub:
         self.now = clock()
         self.lenient_until = 0.0
         self.is_draining = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.delivery = Delivery(verbs, self.spawn)
         self._wheel: Wheel[WebSocket] = Wheel(self.now)
         self._connections: set[Connection] = set()
@@ -135,14 +136,14 @@ class Hub:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[Any]:
         """Run `work` in a task of the hub's own."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
         return task
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
             _log.error("task_failed", error=type(exc).__name__)
@@ -240,9 +241,12 @@ class Hub:
                 self.lenient_until = self.clock() + _LENIENCE_S
             self.tick()
 
-    async def look(self) -> None:
-        """Compare with the store: which feeds moved, which sessions ended."""
-        feeds = self.delivery.followed()
+    async def look(self) -> bool:
+        """Compare with the store: which feeds moved, which sessions ended. False if not all of it could be asked."""
+        moved = await self._look_at_heads(self.delivery.followed())
+        return await self._look_at_sessions(list(self._sessions)) and moved
+
+    async def _look_at_heads(self, feeds: Sequence[str]) -> bool:
         try:
             async with asyncio.timeout(self.timings.look_s):
                 for start in range(0, len(feeds), FEEDS_PER_READ):
@@ -251,24 +255,28 @@ class Hub:
                         self.delivery.moved(feed, epoch, seq)
         except Exception as exc:
             _log.warning("heads_failed", error=type(exc).__name__)
-        await self._look_at_sessions(list(self._sessions))
+            return False
+        return True
 
-    async def _look_at_sessions(self, sessions: Sequence[str]) -> None:
-        """Close the connections of those of `sessions` that have ended."""
+    async def _look_at_sessions(self, sessions: Sequence[str]) -> bool:
+        """Close the connections of those of `sessions` that have ended. False if they could not be asked for."""
         try:
             async with asyncio.timeout(self.timings.look_s):
                 alive = await self.verbs.sessions_alive(sessions) if sessions else set()
         except Exception as exc:
             _log.warning("sessions_failed", error=type(exc).__name__)
-        else:
-            for session in sessions:
-                if session not in alive:
-                    self.close_session(session)
+            return False
+        for session in sessions:
+            if session not in alive:
+                self.close_session(session)
+        return True
 
     async def _keep_looking(self) -> None:
+        wait_s = self.timings.look_s
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.timings.look_s):
+                async with asyncio.timeout(wait_s):
                     await self._look_now.wait()
             self._look_now.clear()
-            await self.look()
+            # After a database that was away, what nobody announced would else wait for another whole look.
+            wait_s = self.timings.look_s if await self.look() else self.timings.again_s

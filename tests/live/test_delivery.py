@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from structlog.testing import capture_logs
+
 from server.errors import Unavailable
 from server.feeds import FeedEvent
+from server.live.hub import Timings
 from server.protocol.codec import Codec, UnknownEvent
 from server.protocol.frames import (
     AccessItem,
@@ -108,6 +111,23 @@ async def test_a_lost_nudge_is_found_by_the_look(stage: Stage) -> None:
         stage.log.say("one")
         await stage.hub.look()
         assert await ann.bodies(1) == ["one"]
+
+
+async def test_a_look_that_failed_is_soon_made_again() -> None:
+    """When the store was away at the time of a look, what was lost is not left until the time of the next one."""
+    failures = iter((ConnectionError(), TimeoutError()))
+
+    async def away(*_: object) -> None:
+        if (error := next(failures, None)) is not None:
+            raise error
+
+    async with Stage(Timings(look_s=3600, again_s=0.01)) as stage, stage.client(join=(ROOM,)) as ann:
+        stage.service.hooks["heads"] = away
+        stage.hub.start()
+        stage.log.say("one")
+        with capture_logs():
+            stage.hub.look_soon()
+            assert await ann.bodies(1) == ["one"]
 
 
 async def test_a_position_that_was_never_committed_stops_nothing(stage: Stage) -> None:
