@@ -23,6 +23,7 @@ import uvicorn
 from moderation.ladders import LadderPolicy
 from moderation.pipeline import Pipeline
 from moderation.policy import DispositionPolicy
+from server.actions.gauges import keep_numbers
 from server.actions.invariants import check_obligations
 from server.actions.screening import Screening
 from server.actions.services import Services
@@ -37,6 +38,7 @@ from server.live.handover import check_handover
 from server.live.hub import Hub
 from server.live.seats import SeatLimits
 from server.notify import TerminalNotifier
+from server.numbers import Numbers
 from server.settings import Settings, read_key
 from server.store.migrate import PRODUCTION
 from server.store.store import Store, open_store
@@ -61,11 +63,13 @@ class Watch:
         beat: called from the loop every second; a worker whose beats stop is killed.
         mark: the window in which a text that is being screened is named (see `actions.screening`).
         stalled: how often the text of a digest stalled a worker before, this one or another.
+        numbers: what `/metrics` says.
     """
 
     beat: Callable[[], None] = lambda: None
     mark: Callable[[bytes | None], None] | None = None
     stalled: Callable[[bytes], int] = lambda digest: 0
+    numbers: Numbers = field(default_factory=Numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,7 @@ async def open_services(settings: Settings, watch: Watch | None = None) -> Async
         ladders=ladders,
         secret=derive(key, "form tokens"),
         notifiers={"terminal": TerminalNotifier()},
+        numbers=watch.numbers,
     )
     try:
         yield services
@@ -225,6 +230,8 @@ def _works(
             works += [(STANDING, keep_standing(store, name, service))]
     if store.is_shared:
         works += [("company", keep_company(store, name, has_bus=settings.has_bus))]
+    if not services.numbers.is_alone:
+        works += [("numbers", keep_numbers(services))]
     if store.is_shared and settings.kind != PRODUCTION:
         works += [("clock", _follow_clock(store))]
     return works

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -27,6 +28,7 @@ from server.errors import Misconfigured
 from server.ids import new_id
 from server.jobs.presence import check_company
 from server.main import Watch, open_services, serve_edges, stop_on_signals
+from server.numbers import Numbers
 from server.settings import Settings, load_settings
 from server.supervisor.slot import MISCONFIGURED
 from server.supervisor.window import Window
@@ -58,7 +60,7 @@ async def serve(settings: Settings, listener: socket.socket | None, watch: Watch
 SWITCH_S: Final = 0.0005
 
 
-def watch_for(beat: int | None, window: int | None) -> Watch:
+def watch_for(beat: int | None, window: int | None, numbers: Numbers) -> Watch:
     """What the supervisor's descriptors mean to the service."""
     if beat is not None:
         os.set_blocking(beat, False)
@@ -69,9 +71,9 @@ def watch_for(beat: int | None, window: int | None) -> Watch:
                 os.write(beat, b".")
 
     if window is None:
-        return Watch(tell)
+        return Watch(tell, numbers=numbers)
     shared = Window(window)
-    return Watch(tell, shared.mark, shared.stalled)
+    return Watch(tell, shared.mark, shared.stalled, numbers)
 
 
 def _severity(logger: object, method: str, event: EventDict) -> EventDict:
@@ -88,6 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", default="", help="names this process among those of the service; else a new name")
     parser.add_argument("--beat", type=int, help="descriptor that is written to every second")
     parser.add_argument("--window", type=int, help="descriptor of the page shared with the supervisor")
+    parser.add_argument(
+        "--numbers", type=Path, help="folder in which the workers leave their numbers"
+    )
     given = parser.parse_args(arguments)
     structlog.configure(
         processors=[
@@ -105,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (given.listener is None) != (settings.role == "jobs"):
             raise Misconfigured("A worker has a listening socket unless its role is jobs.", field="role")
         listener = None if given.listener is None else socket.socket(fileno=given.listener)
-        watch = watch_for(given.beat, given.window)
+        numbers = Numbers(given.name.rpartition("-")[2] or "0", given.numbers)
+        watch = watch_for(given.beat, given.window, numbers)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings, listener, watch, given.name or new_id(), minded=given.beat is not None))
     except Misconfigured as error:

@@ -1,4 +1,4 @@
-"""The numbers about what waits, read from the store when somebody asks for numbers.
+"""The numbers about what waits, read from the store when somebody asks for numbers or they are left for others.
 
 Every process gives the same answer to those, so that an alarm takes the highest. An age is in seconds of real time and
 0 where nothing waits; all of them are 0, and `evenkeel_store_answers` too, while the store does not answer.
@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from moderation.types import Level
 from server.actions.services import Services
 from server.clock import to_us
+from server.numbers import WRITE_EVERY_S
 from server.store import gauges
 from server.store.store import Store
 
@@ -85,3 +86,11 @@ async def refresh(services: Services) -> None:
     LEASE_LEFT.set(waiting.lease_left)
     UNREAD.set(waiting.unread)
     BUS_HEARS.set(services.bus.hears())
+
+
+async def keep_numbers(services: Services) -> None:
+    """Leave the numbers of this process for the others of its supervisor, again and again."""
+    while True:
+        await refresh(services)
+        services.numbers.write()
+        await asyncio.sleep(WRITE_EVERY_S)

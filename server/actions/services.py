@@ -14,6 +14,7 @@ from server.actions.screening import Screening
 from server.bus.port import Bus, Nudge
 from server.clock import Clock
 from server.notify import Notifier
+from server.numbers import Numbers
 from server.settings import Settings
 from server.store.store import Store
 
@@ -63,6 +64,7 @@ class Services:
         passwords: hashes passwords beside the loop.
         throttle: slows down guessing; this process counts for itself.
         pace: how often an account may say what, by socket or by HTTP; this process counts for itself.
+        numbers: what `/metrics` says.
         is_stopping: this process drains, and is ready for nobody new.
     """
 
@@ -77,6 +79,7 @@ class Services:
     pace: Pace = field(default_factory=Pace)
     wake_ladders: Wake = field(default_factory=Wake)
     revoked: Revocations = field(default_factory=Revocations)
+    numbers: Numbers = field(default_factory=Numbers)
     is_stopping: bool = False
     passwords: Passwords = field(init=False)
     throttle: Throttle = field(init=False)

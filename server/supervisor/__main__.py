@@ -11,6 +11,7 @@ import os
 import shlex
 import socket
 import sys
+import tempfile
 
 from server.supervisor.alarm import Alarm
 from server.supervisor.listener import bind_all
@@ -42,10 +43,12 @@ def main(worker: str = WORKER) -> int:
     alarm = Alarm(shlex.split(env.get("EVENKEEL_SUPERVISOR_COMMAND", "")))
     watch = OverdueWatch(reader_for(database_url), alarm, after_s=float(env.get("EVENKEEL_OVERDUE_S", AFTER_S)))
     limits = Limits(stall_s=float(env.get("EVENKEEL_STALL_S", Limits().stall_s)))
-    minder = Minder([sys.executable, "-m", worker], listeners, alarm, limits=limits, environ=env)
     watch.start()
     try:
-        return minder.run()
+        # For their numbers; in memory where the system keeps its temporary files there, and gone with this process.
+        with tempfile.TemporaryDirectory(prefix="evenkeel-") as folder:
+            command = [sys.executable, "-m", worker, f"--numbers={folder}"]
+            return Minder(command, listeners, alarm, limits=limits, environ=env).run()
     finally:
         watch.stop()
         alarm.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
 from server.actions import gauges
@@ -52,7 +52,7 @@ async def watched(visit: Visit) -> Response:
 
 
 async def metrics(visit: Visit) -> Response:
-    """The numbers, without any label that names a person.
+    """The numbers of all workers behind this port, without any label that names a person.
 
     Raises:
         NotFound: the question came from another machine, or through a proxy.
@@ -64,4 +64,4 @@ async def metrics(visit: Visit) -> Response:
     if not local or "x-forwarded-for" in visit.request.headers or "forwarded" in visit.request.headers:
         raise NotFound(visit.texts("error.not_found"))
     await gauges.refresh(visit.services)
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(visit.services.numbers.text(), media_type=CONTENT_TYPE_LATEST)

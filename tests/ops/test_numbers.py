@@ -6,8 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import httpx2
-from prometheus_client import REGISTRY
+import pytest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from clients.sdk.client import Client
 from moderation.types import RoomKind
@@ -15,8 +17,10 @@ from server.actions import gauges
 from server.actions.feeds import move_read_cursor
 from server.actions.rooms import make_room
 from server.actions.services import Services
+from server.clock import real_us
 from server.ids import new_id
 from server.jobs.lease import JOBS, LASTS_S
+from server.numbers import FRESH_S, Numbers
 from server.protocol.frames import Read
 from server.store import leases
 from tests import harness
@@ -25,7 +29,8 @@ from tests.path.scene import CLEAN, URGENT, client_id, make_scene
 
 # What a label may tell apart: kinds of things, never one person, room, message or case.
 LABELS = {"kind", "outcome", "code", "level", "le", "implementation", "major", "minor", "patchlevel", "version"} | {
-    "generation"
+    "generation",
+    "worker",
 }
 
 
@@ -89,6 +94,37 @@ async def test_a_store_that_does_not_answer_is_a_number(tmp_path: Path) -> None:
         assert await number(services, "evenkeel_store_answers") == 1
         await services.store.close()
         assert await number(services, "evenkeel_store_answers") == 0
+
+
+def test_whoever_is_asked_answers_for_all_workers(tmp_path: Path) -> None:
+    """Each worker's numbers are there once, under its own label, and the sum over them is right."""
+    workers = []
+    for n in range(3):
+        registry = CollectorRegistry()
+        Counter("said", "What was said.", ["kind"], registry=registry).labels("send").inc(n + 1)
+        workers.append(Numbers(str(n), tmp_path, registry))
+    for worker in workers:
+        worker.write()
+    for worker in workers:
+        (said,) = [f for f in text_string_to_metric_families(worker.text().decode()) if f.name == "said"]
+        values = {one.labels["worker"]: one.value for one in said.samples if one.name == "said_total"}
+        assert values == {"0": 1.0, "1": 2.0, "2": 3.0}
+
+
+def test_numbers_of_a_worker_that_is_gone_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody has written for a while, or can not be read, is not shown as if it were so."""
+    registry = CollectorRegistry()
+    Counter("said", "What was said.", registry=registry)
+    Numbers("1", tmp_path, registry).write()
+    asked = Numbers("0", tmp_path, registry)
+    assert b'said_total{worker="1"}' in asked.text()
+    later = real_us() + int(FRESH_S * 1e6) + 1
+    monkeypatch.setattr("server.numbers.real_us", lambda: later)
+    assert b'worker="1"' not in asked.text()
+    (tmp_path / "1.numbers").write_bytes(b"\x93")
+    with capture_logs() as logs:
+        assert b'said_total{worker="0"}' in asked.text()
+    assert [line["event"] for line in logs] == ["numbers_not_read"]
 
 
 async def test_each_acknowledgement_is_timed_once(edge: harness.Edge) -> None:

@@ -20,6 +20,7 @@ def work() -> int:
     for name in ("--beat", "--listener", "--window"):
         parser.add_argument(name, type=int)
     parser.add_argument("--name")
+    parser.add_argument("--numbers")
     given = parser.parse_args()
     number = given.name.rpartition("-")[2]
     if number == os.environ.get(DYING):

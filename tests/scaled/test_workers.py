@@ -8,6 +8,7 @@ import socket
 from collections import Counter
 from pathlib import Path
 
+import httpx2
 import psutil
 import pytest
 
@@ -126,6 +127,7 @@ def test_real_workers_serve_one_port_and_drain(tmp_path: Path, postgres_server: 
             second = serving(running, 3)
             assert second[1] == first[1]
             until(lambda: _heard(running.port), "an answer")
+            until(lambda: _numbered(running.port) == {"0", "1"}, "the numbers of both")
             assert running.stop() == 0
             assert not any(psutil.pid_exists(pid) for pid in second.values())
     postgres_server.drop_database(url)
@@ -144,6 +146,13 @@ def test_the_doctor_looks_at_redis(tmp_path: Path) -> None:
     assert (well.ok, gone.ok, unused.ok) == (True, False, True)
     assert well.found.startswith("version ")
     assert "REDIS_URL" in gone.advice
+
+
+def _numbered(port: int) -> set[str]:
+    """The workers whose open sockets are told by whoever answers."""
+    page = httpx2.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+    lines = [line for line in page.splitlines() if line.startswith("evenkeel_live_connections{")]
+    return {line.partition('worker="')[2].partition('"')[0] for line in lines}
 
 
 def _heard(port: int) -> bool:
