@@ -90,9 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", default="", help="names this process among those of the service; else a new name")
     parser.add_argument("--beat", type=int, help="descriptor that is written to every second")
     parser.add_argument("--window", type=int, help="descriptor of the page shared with the supervisor")
-    parser.add_argument(
-        "--numbers", type=Path, help="folder in which the workers leave their numbers"
-    )
+    parser.add_argument("--numbers", type=Path, help="folder in which the workers leave their numbers")
     given = parser.parse_args(arguments)
     structlog.configure(
         processors=[
