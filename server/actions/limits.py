@@ -4,14 +4,16 @@ A person in crisis who can not sign in is a hazard, so there is no lock-out: ove
 short while (a second at first, 30 s at most) and the attempt after that wait is always let through, whatever others
 have tried meanwhile on the same name. What an attacker gains by many addresses is one guess per address and wait.
 
-Counted per name, per address and altogether, in this process, in moving windows on the mapped clock. Memory is bounded:
-the longest unused entries are forgotten first. Names are kept as digests only.
+Counted per name, per address and altogether, in moving windows on the mapped clock; each process tells the others what
+it counted, and counts what it hears. When they do not hear each other each counts for itself: never nobody. Memory is
+bounded: the longest unused entries are forgotten first. Names and addresses are kept as digests only.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,6 +21,7 @@ from typing import Final
 from server.errors import TooMany
 
 REMEMBERED: Final = 20_000
+LONGEST_WINDOW: Final = 2_000
 LONGEST_WAIT: Final = timedelta(seconds=30)
 FIRST_WAIT: Final = timedelta(seconds=1)
 FORGET_AFTER: Final = timedelta(minutes=30)
@@ -72,10 +75,16 @@ class _Wait:
 
 
 class Throttle:
-    """Counts attempts; used from the loop only."""
+    """Counts attempts; used from the loop only.
 
-    def __init__(self) -> None:
-        self._windows: OrderedDict[tuple[str, ...], deque[datetime]] = OrderedDict()
+    Args:
+        key: the same for all processes that tell each other, and nobody else's: digests of names can be guessed.
+        tell: called with the name of each window in which an attempt was counted.
+    """
+
+    def __init__(self, key: bytes = b"", tell: Callable[[str], None] = lambda allowance: None) -> None:
+        self._key, self._tell = key, tell
+        self._windows: OrderedDict[str, deque[datetime]] = OrderedDict()
         self._waits: OrderedDict[tuple[str, str, str], _Wait] = OrderedDict()
 
     def check(self, kind: str, limits: Limits, name_key: str, address: str, now: datetime) -> None:
@@ -89,8 +98,7 @@ class Throttle:
         Raises:
             TooMany: `retry_after_ms` is at most 30,000; an attempt after it is let through.
         """
-        name = hashlib.blake2b(name_key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-        place = (kind, name, address)
+        place = kind, name, there = self._place(kind, name_key, address)
         wait = self._waits.get(place)
         if wait is not None and now >= wait.until + FORGET_AFTER:
             del self._waits[place]
@@ -100,9 +108,9 @@ class Throttle:
         within = [
             self._hit(key, limit, now)
             for key, limit in (
-                ((kind, "name", name), limits.per_name),
-                ((kind, "address", address), limits.per_address),
-                ((kind, "all"), limits.altogether),
+                (f"tries:{kind}:name:{name}", limits.per_name),
+                (f"tries:{kind}:address:{there}", limits.per_address),
+                (f"tries:{kind}:all", limits.altogether),
             )
             if limit is not None
         ]
@@ -119,22 +127,38 @@ class Throttle:
 
     def succeeded(self, kind: str, name_key: str, address: str) -> None:
         """The right password was given: nothing is held against this address and name any more."""
-        name = hashlib.blake2b(name_key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-        self._waits.pop((kind, name, address), None)
+        self._waits.pop(self._place(kind, name_key, address), None)
 
-    def _hit(self, key: tuple[str, ...], limit: Limit, now: datetime) -> bool:
-        """Count an attempt under `key`; False if the window was full. A full window is not lengthened by more."""
+    def heard(self, allowance: str, times: int, now: datetime) -> None:
+        """Count what another process has told; whatever is no window of this kind is passed over."""
+        if allowance.startswith("tries:"):
+            self._window(allowance).extend([now] * min(times, LONGEST_WINDOW))
+
+    def _place(self, kind: str, name_key: str, address: str) -> tuple[str, str, str]:
+        name, there = (
+            hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=self._key).hexdigest()
+            for text in (name_key, address)
+        )
+        return kind, name, there
+
+    def _window(self, key: str) -> deque[datetime]:
         times = self._windows.get(key)
         if times is None:
-            times = self._windows[key] = deque()
+            times = self._windows[key] = deque(maxlen=LONGEST_WINDOW)
             if len(self._windows) > REMEMBERED:
                 self._windows.popitem(last=False)
         self._windows.move_to_end(key)
+        return times
+
+    def _hit(self, key: str, limit: Limit, now: datetime) -> bool:
+        """Count an attempt under `key`; False if the window was full. A full window is not lengthened by more."""
+        times = self._window(key)
         while times and times[0] <= now - limit.window:
             times.popleft()
         if len(times) >= limit.amount:
             return False
         times.append(now)
+        self._tell(key)
         return True
 
 

@@ -62,8 +62,8 @@ class Services:
         wake_ladders: tells the ladder job that something fell due just now; the rows are what guarantees it.
         revoked: called with the ids of sessions that were just ended, after the commit.
         passwords: hashes passwords beside the loop.
-        throttle: slows down guessing; this process counts for itself.
-        pace: how often an account may say what, by socket or by HTTP; this process counts for itself.
+        throttle: slows down guessing.
+        pace: how often an account may say what, by socket or by HTTP.
         numbers: what `/metrics` says.
         is_stopping: this process drains, and is ready for nobody new.
     """
@@ -76,19 +76,25 @@ class Services:
     secret: bytes = field(repr=False)
     notifiers: dict[str, Notifier] = field(default_factory=dict)
     room_cache: RoomCache = field(default_factory=RoomCache)
-    pace: Pace = field(default_factory=Pace)
     wake_ladders: Wake = field(default_factory=Wake)
     revoked: Revocations = field(default_factory=Revocations)
     numbers: Numbers = field(default_factory=Numbers)
     is_stopping: bool = False
     passwords: Passwords = field(init=False)
     throttle: Throttle = field(init=False)
+    pace: Pace = field(init=False)
 
     def __post_init__(self) -> None:
         self.passwords = Passwords(self.settings.argon2_memory_kib, self.settings.argon2_passes)
-        self.throttle = Throttle()
+        self.throttle = Throttle(self.secret, self.bus.spend)
+        self.pace = Pace(tell=self.bus.spend)
+        self.bus.heed_spent(self._spent_elsewhere)
         self.revoked.listen(lambda sessions: self.bus.nudge(Nudge.SESSIONS, sessions))
         self.wake_ladders.listen(lambda: self.bus.nudge(Nudge.LADDERS))
+
+    def _spent_elsewhere(self, allowance: str, times: int) -> None:
+        self.pace.heard(allowance, times)
+        self.throttle.heard(allowance, times, self.clock.now())
 
     @property
     def clock(self) -> Clock:

@@ -28,5 +28,11 @@ class InProcessBus:
     def heed(self, what: Nudge, look: Callable[[Sequence[str]], None]) -> None:
         del what, look
 
+    def spend(self, allowance: str) -> None:
+        del allowance
+
+    def heed_spent(self, count: Callable[[str, int], None]) -> None:
+        del count
+
     def hears(self) -> bool:
         return True

@@ -6,6 +6,9 @@ committed is handed the events themselves.
 
 Nudges are the same for what is no event of a feed: "look at these rows, they changed". What a listener does about one
 it would also do by itself, a few seconds later.
+
+What was spent is the same for limits: how much of an allowance was used up here. Where it is lost, processes allow
+together what each allows alone.
 """
 
 from __future__ import annotations
@@ -39,6 +42,16 @@ class Bus(Protocol):
 
     def heed(self, what: Nudge, look: Callable[[Sequence[str]], None]) -> None:
         """Call `look` with the ids of each nudge of another process; it must not wait or raise."""
+
+    def spend(self, allowance: str) -> None:
+        """Tell the other processes that one more of an allowance was used; never waits, never raises, may be lost.
+
+        Args:
+            allowance: its name, up to 120 characters: ids and digests only.
+        """
+
+    def heed_spent(self, count: Callable[[str, int], None]) -> None:
+        """Call `count(allowance, times)` with what others have spent; it must not wait or raise."""
 
     def hears(self) -> bool:
         """Whether this process has lately been shown to hear the others."""

@@ -7,7 +7,8 @@ the looks of those who listen; each new subscription asks them for one at once.
 
 Publishing never blocks anybody and never fails a command. What waits for Redis is one position for each feed, the
 highest; beyond WAITING_MOST feeds all of it becomes one nudge to look at everything. One channel for the whole service,
-one publish for each batch, written as (sender, [(feed, epoch, seq)], {nudge: [ids]}) in msgpack: no body, no name.
+one publish for each batch, written as (sender, [(feed, epoch, seq)], {nudge: [ids]}, {allowance: times}) in msgpack: no
+body, no name. What was spent of allowances goes with the next batch or canary, and is forgotten where that fails.
 Redis 6 or later; production should run 7.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter as Counted
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NoReturn
 
@@ -52,6 +54,7 @@ class Message(msgspec.Struct, array_like=True, frozen=True):
     sender: str
     moved: list[tuple[str, int, int]] = []
     nudges: dict[Nudge, list[str]] = {}
+    spent: dict[str, int] = {}
 
 
 _decoder: Final = msgspec.msgpack.Decoder(Message)
@@ -73,6 +76,8 @@ class RedisBus:
         self._looks: dict[Nudge, list[Callable[[Sequence[str]], None]]] = {}
         self._waiting: dict[str, tuple[int, int]] = {}
         self._nudges: dict[Nudge, dict[str, None]] = {}
+        self._spent: Counted[str] = Counted()
+        self._counts: list[Callable[[str, int], None]] = []
         self._canary_due = True
         self._wake = asyncio.Event()
         self._said = asyncio.Event()
@@ -102,6 +107,13 @@ class RedisBus:
 
     def heed(self, what: Nudge, look: Callable[[Sequence[str]], None]) -> None:
         self._looks.setdefault(what, []).append(look)
+
+    def spend(self, allowance: str) -> None:
+        if len(self._spent) < WAITING_MOST:
+            self._spent[allowance] += 1
+
+    def heed_spent(self, count: Callable[[str, int], None]) -> None:
+        self._counts.append(count)
 
     def hears(self) -> bool:
         return self._heard_at is not None and self._clock() - self._heard_at <= DEAF_S
@@ -173,10 +185,12 @@ class RedisBus:
         if not moved and not nudges and not self._canary_due:
             return
         self._waiting, self._nudges = {}, {}
+        spent, self._spent = dict(self._spent), Counted()
         message = Message(
             self._me,
             [(feed, epoch, seq) for feed, (epoch, seq) in moved.items()],
             {what: list(ids) for what, ids in nudges.items()},
+            spent,
         )
         try:
             async with asyncio.timeout(ANSWER_S):
@@ -236,6 +250,9 @@ class RedisBus:
                 moved(feed, epoch, seq)
         for what, ids in message.nudges.items():
             self._look(what, ids)
+        for allowance, times in message.spent.items():
+            for count in self._counts:
+                count(allowance, times)
 
     def _look(self, what: Nudge, ids: Sequence[str]) -> None:
         for look in self._looks.get(what, ()):

@@ -93,3 +93,21 @@ def test_names_are_not_kept() -> None:
     for n in range(4):
         attempt(throttle, "amberdiscloses", f"a{n}", START)
     assert "amberdiscloses" not in repr((throttle._windows, throttle._waits))
+
+
+def test_processes_that_hear_each_other_count_together() -> None:
+    """Guesses at one name by way of two processes are as many as by one; what is told names nobody."""
+    told: list[str] = []
+    one, two, deaf = Throttle(b"key", told.append), Throttle(b"key"), Throttle(b"key")
+    for n in range(FEW.per_name.amount if FEW.per_name else 0):
+        assert attempt(one, "amber", f"a{n}", START) is None
+    for allowance in told:
+        two.heard(allowance, 1, START)
+    two.heard("pace:say:amber", 100, START)
+    assert attempt(two, "amber", "b", START) is not None
+    assert attempt(deaf, "amber", "b", START) is None
+    assert not any("amber" in allowance or "a1" in allowance.split(":") for allowance in told)
+    other_key = Throttle(b"another", told.append)
+    mine = set(told)
+    attempt(other_key, "amber", "a0", START)
+    assert {allowance for allowance in told if "name" in allowance} - mine

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +43,35 @@ def test_families_are_limited_apart_and_staff_have_more() -> None:
     for _ in range(1_000):
         pace.check(robin, Help(client_id="help-0001"))
     assert all(STAFF[name].burst >= rate.burst for name, rate in MEMBER.items())
+
+
+def test_processes_that_hear_each_other_allow_little_more_than_one() -> None:
+    """Who says something to three of them ten times a second, told of every two seconds, gets no third of it more."""
+    now, said = 0.0, 0
+    robin = Requester("A1", "Robin", Role.MEMBER, "S1")
+
+    def process(told: Counter[str]) -> Pace:
+        return Pace(lambda: now, tell=lambda allowance: told.update([allowance]))
+
+    ears = [Counter[str]() for _ in range(3)]
+    paces = [process(told) for told in ears]
+    for step in range(600):
+        now = step / 10
+        for pace in paces:
+            with contextlib.suppress(TooFast):
+                pace.check(robin, SAID)
+                said += 1
+        if step % 20 == 0:
+            for told, pace in zip(ears, paces, strict=True):
+                for other in paces:
+                    for allowance, times in told.items() if other is not pace else ():
+                        other.heard(allowance, times)
+                told.clear()
+    alone = MEMBER["say"].burst + MEMBER["say"].per_s * 60
+    assert alone * 0.5 < said < alone * 4 / 3, said
+    paces[0].heard("tries:sign_in:all", 5)
+    paces[0].heard("pace:nothing:A1", 5)
+    paces[0].heard("pace", 5)
 
 
 def test_the_pace_of_a_flood_of_accounts_takes_bounded_memory() -> None:

@@ -82,6 +82,21 @@ def event(feed: str, seq: int) -> FeedEvent:
     return FeedEvent(feed, 1, seq, AccessItem(account="A"))
 
 
+async def test_what_is_spent_is_told_to_the_others_once(redis: RedisServer) -> None:
+    """Of allowances others hear the name and the number; whoever spent is not told again."""
+    heard: list[tuple[str, str, int]] = []
+    async with on_bus(redis) as one, on_bus(redis) as two:
+        one.bus.heed_spent(lambda what, times: heard.append(("one", what, times)))
+        two.bus.heed_spent(lambda what, times: heard.append(("two", what, times)))
+        for _ in range(3):
+            one.bus.spend("pace:say:A1")
+        one.bus.nudge(Nudge.LADDERS)
+        await two.until(lambda: (Nudge.LADDERS, ()) in two.nudges)
+        one.bus.nudge(Nudge.SESSIONS, ["S1"])
+        await two.until(lambda: (Nudge.SESSIONS, ("S1",)) in two.nudges)
+        assert heard == [("two", "pace:say:A1", 3)]
+
+
 async def test_others_are_told_where_and_oneself_is_given_what(redis: RedisServer) -> None:
     """The process that committed is handed its events at once; every other one hears the position; no third does."""
     async with on_bus(redis) as one, on_bus(redis) as other, on_bus(redis, "evenkeel:elsewhere") as stranger:
