@@ -25,7 +25,7 @@ QUICK = Timing(uniform=lambda low, high: low)
 
 
 async def test_a_page_outlives_every_worker(tmp_path: Path, postgres_server: PostgresServer, browser: Browser) -> None:
-    """While each of three workers is told to end in turn, what others say and what is typed here comes once, in order."""
+    """While three workers are told to end in turn, what others say and what is typed here comes once, in order."""
     url = postgres_server.create_database()
     with running_redis() as redis:
         trial = run_apart(lambda: make_trial(tmp_path, url, rooms=1, per_room=2))
