@@ -305,18 +305,15 @@ async def _sign_up(house: _House) -> None:
     made = await house.post("/api/register", given)
     if made.status == 201:
         _keep_secrets(cage, made)
-    for path, fields in (
-        (
-            "sign-up: name that is taken",
-            {**given, "client_id": str(uuid.uuid4()), "password": secret("sign-up: taken")},
-        ),
-        ("sign-up: other rules", {**given, "rules_version": cage.word("sign-up: rules")}),
-        ("sign-up: bad name", {**given, "pseudonym": f"<{cage.word('sign-up: bad name')}>"}),
-        ("sign-up: long name", {**given, "pseudonym": cage.word("sign-up: long name") * 9}),
-        ("sign-up: short password", {**given, "pseudonym": "Kit Two", "password": cage.word("sign-up: weak")[:7]}),
-        ("sign-up: unknown field", {**given, cage.word("sign-up: field"): cage.word("sign-up: value of a field")}),
+    again = {**given, "client_id": str(uuid.uuid4())}
+    for fields in (
+        {**again, "password": secret("sign-up: name that is taken")},
+        {**given, "rules_version": cage.word("sign-up: other rules")},
+        {**given, "pseudonym": f"<{cage.word('sign-up: bad name')}>"},
+        {**given, "pseudonym": cage.word("sign-up: long name") * 9},
+        {**given, "pseudonym": "Kit Two", "password": cage.word("sign-up: short password")[:7]},
+        {**given, cage.word("sign-up: field"): cage.word("sign-up: value of a field")},
     ):
-        cage.count(path.partition(":")[0])
         await house.post("/api/register", fields)
     for fields in (
         {"pseudonym": name, "password": secret("sign-in: wrong password")},
