@@ -43,7 +43,8 @@ from server.store.schema import notice
 from server.supervisor.overdue import AFTER_S
 
 ROOMS: Final = 2
-PER_ROOM: Final = 3
+# One for each fault of a whole campaign: a new call for help has a ladder of its own.
+PER_ROOM: Final = 5
 URGENT_SHARE: Final = 0.1
 # Below what an account may say in a second (`actions.pace`).
 REST_S: Final = 0.6
@@ -55,7 +56,8 @@ SPARE_FILES: Final = 2
 KNOCKERS: Final = 24
 # What refuses for want of room: the same may be sent again.
 CLEAR: Final = frozenset({"storage"})
-HELD_S: Final = 60.0
+# The last rung is called again every minute; what is late by fifteen seconds is raised at the next look.
+HELD_S: Final = 90.0
 # From a call for help until the next people are called, if nobody took it (ladders.toml), less what its answer took.
 SECOND_RUNG_S: Final = 14.0
 WELL: Final = 2
