@@ -82,8 +82,8 @@ NIGHTS: Final = {
 }
 SPEED: Final = 5.0
 BEFORE: Final = timedelta(seconds=20)
-# Mapped: a second at the screen, on a busy machine.
-LATE: Final = timedelta(seconds=1.0 * SPEED)
+# Mapped: two seconds at the screen, on a busy machine.
+LATE: Final = timedelta(seconds=2.0 * SPEED)
 EVERY: Final = timedelta(seconds=10)
 _TIMES: Final = re.compile(r'<time class="ek-row__time" datetime="([^"]+)">([^<]+)</time>')
 _NUMBER: Final = re.compile(r"^(evenkeel_\w*seconds\w*)(?:\{[^}]*\})? (-?[0-9.e+-]+)$", re.MULTILINE)
