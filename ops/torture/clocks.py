@@ -48,7 +48,7 @@ from server.clock import ClockMapping, from_us, real_us, to_us
 from server.ids import new_id
 from server.main import open_services, serve_edges
 from server.settings import load_settings, make_key, read_key
-from server.store.cases import RUNNING
+from server.store.cases import ACKNOWLEDGED, RUNNING
 from server.store.migrate import TEST, prepare_database
 from server.store.schema import lease, notice, obligation, review_case
 from server.store.store import Store, open_store, read_mapping
@@ -74,8 +74,8 @@ UNDER_WAY_S: Final = 2.0
 # People stay signed in, whatever the clock says: sessions that end are another promise.
 SIGNED_IN: Final = {"EVENKEEL_SESSION_IDLE_S": str(14 * 86_400)}
 MAY_BE_NEGATIVE: Final = frozenset({"evenkeel_jobs_lease_left_seconds"})
-# The longest wait between two calls for one urgent case (ladders.toml).
-URGENT_WAIT: Final = timedelta(seconds=120)
+# The longest wait between two calls for one urgent case, and how long whoever took it keeps it (ladders.toml).
+URGENT_WAITS: Final = {RUNNING: timedelta(seconds=120), ACKNOWLEDGED: timedelta(seconds=600)}
 
 LONDON: Final = ZoneInfo("Europe/London")
 NIGHTS: Final = {
@@ -234,8 +234,10 @@ async def _look_around(campaign: ClockCampaign, scene: Scene, kind: str) -> None
             if float(value) < 0 and name not in MAY_BE_NEGATIVE
         ]
     until = time.monotonic() + GOES_ON_S - SEEN_S
-    while (waits := await look(scene.settings, _waits)) and time.monotonic() < until:
+    waits = await look(scene.settings, _waits)
+    while waits and time.monotonic() < until:
         await asyncio.sleep(0.2)
+        waits = await look(scene.settings, _waits)
     campaign.violations += [Violation("stalled", f"{kind}: {duty} waits {wait_s:.0f} s") for duty, wait_s in waits]
     lease_s = await look(scene.settings, _lease_left_s)
     if not 0 < lease_s < 60:
@@ -248,17 +250,17 @@ def _now(conn: Connection) -> datetime:
 
 
 def _waits(conn: Connection) -> list[tuple[str, float]]:
-    """Urgent duties that nobody has taken and whose next call is further away than any ladder has it."""
+    """Urgent duties whose next call, or whose end of being taken, is further away than any ladder has it."""
     now = _now(conn)
     rows = conn.execute(
-        select(obligation.c.id, obligation.c.due_at).where(
-            obligation.c.state == RUNNING, obligation.c.level == int(Level.URGENT)
+        select(obligation.c.id, obligation.c.state, obligation.c.due_at).where(
+            obligation.c.state.in_(list(URGENT_WAITS)), obligation.c.level == int(Level.URGENT)
         )
     )
     return [
         (row.id, (row.due_at - now).total_seconds())
         for row in rows
-        if row.due_at is not None and row.due_at - now > URGENT_WAIT + timedelta(seconds=5)
+        if row.due_at is not None and row.due_at - now > URGENT_WAITS[row.state] + timedelta(seconds=5)
     ]
 
 
