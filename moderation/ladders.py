@@ -5,7 +5,7 @@ ladder, the moment the obligation was opened, how far it has climbed, and now, s
 after a crash fires what is due and no more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -37,6 +37,9 @@ class Side(StrEnum):
     COMMUNITY = "community"
     GROUP = "group"
     CARE = "care"
+
+
+_CALLED = (Level.GREY, Level.HIGH_NEED, Level.URGENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +85,30 @@ class Plan:
     next_due_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """The longest that an obligation of one level may wait: for its next call, or for whoever took it to close it.
+
+    A due time that lies further ahead was written by a clock that has been set back since.
+    """
+
+    for_call: timedelta
+    for_owner: timedelta
+
+
 class LadderPolicy:
-    """The table of times, loaded and checked."""
+    """The table of times, loaded and checked.
+
+    Attributes:
+        waits: the longest waits of each level, whatever the side.
+    """
 
     def __init__(self, header: Header, by_side: dict[tuple[Side, Level], Ladder], by_name: dict[str, Ladder]) -> None:
         self.version = header.label
         self.header = header
         self._by_side = by_side
         self._by_name = by_name
+        self.waits = {level: _waits([one for one in by_name.values() if one.level is level]) for level in _CALLED}
 
     @classmethod
     def load(cls, path: Path = LADDERS) -> "LadderPolicy":
@@ -116,7 +135,7 @@ class LadderPolicy:
                     raise file.fault("ladder", index, f"{key[0]} already has a ladder for level {key[1]:d}; remove one")
                 by_side[key] = ladder
         for side in Side:
-            for level in (Level.GREY, Level.HIGH_NEED, Level.URGENT):
+            for level in _CALLED:
                 if (side, level) not in by_side:
                     raise file.fault("policy", 0, f"{side} has no ladder for level {level:d}; add a [[ladder]] for it")
         return cls(header, by_side, by_name)
@@ -183,6 +202,15 @@ def plan(
         rung += 1
     next_due_at = opened_at + ladder.rungs[rung].after if rung < count else now + ladder.repeat_last
     return Plan(tuple(steps), rung, next_due_at)
+
+
+def _waits(ladders: Sequence[Ladder]) -> Waits:
+    """The longest of the waits of these ladders, the wait before the first call among them."""
+    waits = [ladder.repeat_last for ladder in ladders]
+    for ladder in ladders:
+        times = [timedelta(0), *(rung.after for rung in ladder.rungs)]
+        waits += [later - earlier for earlier, later in pairwise(times)]
+    return Waits(max(waits), max(ladder.acknowledge_for for ladder in ladders))
 
 
 def _step(ladder: Ladder, rung: int, people: Callable[[Audience], tuple[str, ...]]) -> Step:

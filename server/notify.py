@@ -55,7 +55,7 @@ class TerminalNotifier:
     """Writes one line to the operator's log for each call, ids only: a second channel where nothing else is set up."""
 
     async def send(self, notice: Notice) -> Delivery:
-        log.warning(
+        written = log.warning(
             "person_called",
             notice=notice.id,
             case=notice.case,
@@ -64,4 +64,5 @@ class TerminalNotifier:
             rung=notice.rung,
             late=notice.late,
         )
-        return Delivery.SENT
+        # The worker's log says whether the line was written (`server.worker.Lines`); no other log does.
+        return Delivery.FAILED if written is False else Delivery.SENT

@@ -10,10 +10,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
 import socket
+import struct
 import sys
+import termios
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -33,6 +36,7 @@ from server.settings import Settings, load_settings
 from server.supervisor.slot import MISCONFIGURED
 from server.supervisor.window import Window
 
+log = structlog.get_logger()
 # The answer to `drain` goes out before the process that gives it is told to stop.
 STOP_AFTER_S: Final = 0.2
 
@@ -60,20 +64,62 @@ async def serve(settings: Settings, listener: socket.socket | None, watch: Watch
 SWITCH_S: Final = 0.0005
 
 
+# A supervisor reads several times a second. One that lets so many beats lie, one each second, stands still; it is said
+# again after as many.
+UNREAD_BEATS: Final = 20
+
+
+class Beats:
+    """The beats of this worker, written to the pipe `fd`; says when nobody reads them, since nobody else may see it."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        os.set_blocking(fd, False)
+
+    def __call__(self) -> None:
+        """Beat once. Raises OSError where the pipe is closed."""
+        with contextlib.suppress(BlockingIOError):  # nobody has read for hours
+            os.write(self._fd, b".")
+        unread = self._unread()
+        if unread and unread % UNREAD_BEATS == 0:
+            log.critical("supervisor_silent", unread=unread)
+
+    def _unread(self) -> int:
+        """How many beats lie in the pipe; 0 on a system that does not say."""
+        try:
+            return int(struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))[0])
+        except OSError:
+            return 0
+
+
 def watch_for(beat: int | None, window: int | None, numbers: Numbers) -> Watch:
     """What the supervisor's descriptors mean to the service."""
-    if beat is not None:
-        os.set_blocking(beat, False)
-
-    def tell() -> None:
-        if beat is not None:
-            with contextlib.suppress(BlockingIOError):  # nobody has read for hours; a closed pipe raises another error
-                os.write(beat, b".")
-
+    tell = (lambda: None) if beat is None else Beats(beat)
     if window is None:
         return Watch(tell, numbers=numbers)
     shared = Window(window)
     return Watch(tell, shared.mark, shared.stalled, numbers)
+
+
+class Lines:
+    """The worker's log on the descriptor `fd`, a line at a time.
+
+    A line that can not be written, because the disk is full or nobody reads, is lost; it takes nothing else with it.
+    Each method answers whether the line was written, so that a call for somebody is not counted as made if it was not.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def msg(self, message: str) -> bool:
+        """Write one line."""
+        try:
+            line = f"{message}\n".encode(errors="backslashreplace")
+            return os.write(self._fd, line) == len(line)
+        except OSError:
+            return False
+
+    log = debug = info = warning = warn = error = err = critical = fatal = failure = exception = msg
 
 
 def _severity(logger: object, method: str, event: EventDict) -> EventDict:
@@ -100,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: Lines(sys.stderr.fileno()),
     )
     sys.setswitchinterval(SWITCH_S)
     try:

@@ -72,6 +72,11 @@ class Postmaster:
                 **_as_account(self._account),
             )
 
+    @property
+    def pid(self) -> int | None:
+        """Its process; None before it was started."""
+        return None if self._process is None else self._process.pid
+
     def until_ready(self) -> None:
         """Wait until it answers. Raises RuntimeError, with the end of its log, if it does not."""
         deadline = time.monotonic() + START_TIMEOUT_S

@@ -58,6 +58,13 @@ class RedisServer:
             self._process.wait()
             self._process = None
 
+    @property
+    def pid(self) -> int:
+        """Its process. Raises RuntimeError where there is none."""
+        if self._process is None:
+            raise RuntimeError("this Redis does not run")
+        return self._process.pid
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal: SIGSTOP freezes it, SIGCONT lets it go on."""
         if self._process is None:

@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from ops.setup.postgres import running_postgres
+from ops.torture.canaries import run_canaries
+from ops.torture.clocks import run_clock
 from ops.torture.kill import run_campaign
+from ops.torture.limits import run_limits
 from ops.torture.outages import run_kill_scaled, run_postgres, run_redis
 from ops.torture.power import run_power
 from ops.torture.revoke import run_revoke
 from ops.torture.shortage import run_shortage
+from ops.torture.stop import run_stops
 
 Progress = Callable[[int, str], None]
 Facts = dict[str, Any]
@@ -78,6 +82,22 @@ async def _disk(folder: Path, count: int, seed: int, progress: Progress) -> Fact
     return (await run_shortage(folder, faults=count, seed=seed, progress=progress)).facts()
 
 
+async def _stop(folder: Path, count: int, seed: int, progress: Progress) -> Facts:
+    return (await run_stops(folder, stops=count, seed=seed, progress=progress)).facts()
+
+
+async def _clock(folder: Path, count: int, seed: int, progress: Progress) -> Facts:
+    return (await run_clock(folder, jumps=count, seed=seed, progress=progress)).facts()
+
+
+async def _limits(folder: Path, count: int, seed: int, progress: Progress) -> Facts:
+    return (await run_limits(folder, faults=count, seed=seed, progress=progress)).facts()
+
+
+async def _canaries(folder: Path, count: int, seed: int, progress: Progress) -> Facts:
+    return (await run_canaries(folder, canaries=count, seed=seed, progress=progress)).facts()
+
+
 CAMPAIGNS: Final[Mapping[str, Campaign]] = {
     "kill-sqlite": Campaign("kill -9 of one server on SQLite, at named places and by chance", KILLS, _kill_sqlite),
     "kill-postgres": Campaign("the same on PostgreSQL", KILLS, _kill_postgres),
@@ -87,6 +107,12 @@ CAMPAIGNS: Final[Mapping[str, Campaign]] = {
     "redis": Campaign("Redis killed, frozen, cut: nothing lost, delivery p99 <= 6 s, hearing in <= 10 s", 20, _redis),
     "postgres": Campaign("PostgreSQL crashed: nothing acknowledged lost, no call made again later", 20, _postgres),
     "revoke": Campaign("rights taken away: closed within 2 s (6 s without Redis), no event afterwards", 200, _revoke),
+    "stop": Campaign("each part stands still: raised by another within 60 s, calls go on, nothing lost", 16, _stop),
+    "clock": Campaign(
+        "clocks jump, and both nights of 2027 in London: each call once, none late, times right", 20, _clock
+    ),
+    "limits": Campaign("no room on the disk, no descriptors: refused clearly, help goes on, well again", 9, _limits),
+    "canaries": Campaign("what people say and prove themselves with is in no log, number or answer", 200, _canaries),
 }
 
 

@@ -27,6 +27,10 @@ def add_to(torture: typer.Typer) -> None:
     torture.command("redis")(redis)
     torture.command("postgres")(postgres)
     torture.command("revoke")(revoke)
+    torture.command("stop")(stop)
+    torture.command("clock")(clock)
+    torture.command("limits")(limits)
+    torture.command("canaries")(canaries)
     torture.command("all")(everything)
 
 
@@ -58,6 +62,30 @@ def postgres(faults: Faults = None, seed: Seed = None, as_json: Json = False) ->
 def revoke(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
     """Take people's rights away while they listen on three servers; within seconds they may hear nothing more."""
     run_one("revoke", faults, seed, as_json)
+
+
+@speaks_plainly
+def stop(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
+    """Let each part that keeps people safe stand still; within a minute something else must say so, calls go on."""
+    run_one("stop", faults, seed, as_json)
+
+
+@speaks_plainly
+def clock(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
+    """Let clocks jump under load, and live through both nights in which they are set; each call comes once, in time."""
+    run_one("clock", faults, seed, as_json)
+
+
+@speaks_plainly
+def limits(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
+    """Take the room on the disk, or the descriptors, away; no sender may be deceived, and help has to go on."""
+    run_one("limits", faults, seed, as_json)
+
+
+@speaks_plainly
+def canaries(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
+    """Send words that nobody else says down every path; none may be found in a log, a number or a database file."""
+    run_one("canaries", faults, seed, as_json)
 
 
 @speaks_plainly

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
+from ops.torture.loud import LOUD, make_loud
+from ops.torture.skew import SKEWS, Skew
 from server import killpoints, worker
 
 
@@ -45,4 +47,8 @@ def _serve(listener: socket.socket, environ: dict[str, str], kill_at: str, log: 
         os.environ.pop(other, None)
     os.environ.update(environ)
     killpoints.arm(kill_at)
+    if environ.get(LOUD):
+        make_loud(environ[LOUD])
+    if environ.get(SKEWS):
+        Skew(Path(environ[SKEWS]) / name).follow()
     sys.exit(worker.main([f"--listener={os.dup(listener.fileno())}", f"--name={name}"]))

@@ -178,6 +178,10 @@ class Scene:
         heard = await asyncio.to_thread(self.redis.command, f"PUBLISH {self._channel} -")
         return heard == f":{SERVERS}".encode()
 
+    def judge(self, stored: Stored) -> list[Violation]:
+        """What the one judge finds."""
+        return judge([chatter.log for chatter in self.chatters], [one.log for one in self.moderators], stored)
+
     async def settle(self) -> Stored:
         """Nothing new is sent; wait until all is answered, told and called. Returns the last look, settled or not."""
         for chatter in self.chatters:
@@ -240,7 +244,7 @@ def _judge(campaign: ScaledCampaign, scene: Scene, stored: Stored) -> None:
     campaign.acknowledged = sum(len(log.acks) for log in members)
     campaign.told = sum(len(log.told) for log in members)
     campaign.flagged = sum(row.flagged for row in stored.messages.values())
-    campaign.violations = judge(members, [moderator.log for moderator in scene.moderators], stored)
+    campaign.violations = scene.judge(stored)
     answered = {(ack[0].feed, ack[0].seq): log.answered[named] for log in members for named, ack in log.acks.items()}
     for log in members:
         for told in log.told:

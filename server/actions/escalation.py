@@ -10,7 +10,7 @@ are recorded where they ring, and a call by an outside channel is taken first, f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,8 +41,6 @@ BATCH = 100
 SEND_WITHIN_S = 10.0
 WAIT_S = 0.2
 DRAIN_S = 1.0
-RETRY_AFTER = timedelta(seconds=5)
-CLAIM_FOR = timedelta(seconds=SEND_WITHIN_S + 2)
 LATE_AFTER = timedelta(seconds=15)
 # The recipient of a call that could be given to nobody.
 NOBODY = ("",)
@@ -53,9 +51,12 @@ _CLINICAL = frozenset({Audience.DUTY_CLINICIAN, Audience.CLINICAL_LEAD, Audience
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round left: when something falls due next (None: nothing will), and how many steps failed."""
+    """What one round left: in how long something falls due (None: nothing will), and how many steps failed.
 
-    next_due: datetime | None
+    By the clock that the rows were written by: this machine's own may be another.
+    """
+
+    wait: timedelta | None
     failures: int
 
 
@@ -111,7 +112,6 @@ async def climb(services: Services, outside: OutsideCalls | None = None) -> Roun
     """
     calls_under_way = OutsideCalls() if outside is None else outside
     failures = 0
-    now = services.clock.now()
     due = await services.store.read(lambda conn: _due(conn, services, BATCH))
     if due:
         killpoints.reach(killpoints.DUE_TO_ATTEMPT)
@@ -124,9 +124,7 @@ async def climb(services: Services, outside: OutsideCalls | None = None) -> Roun
             log.error("ladder_failed", obligation=obligation_id, error=error.error_code)
             failures += 1
     busy = calls_under_way.under_way
-    calls = await services.store.read(
-        lambda conn: cases.pending_notices(conn, from_us(services.store.db_now(conn)), BATCH, PAGE_CHANNEL, busy)
-    )
+    now, calls = await services.store.read(lambda conn: _pending(conn, services, busy))
     if not calls_under_way.may_call():
         return Round(None, failures)
     rung = await asyncio.gather(*(_call(services, row, now) for row in calls if row.channel == PAGE_CHANNEL))
@@ -140,11 +138,22 @@ async def climb(services: Services, outside: OutsideCalls | None = None) -> Roun
             calls_under_way.start(row.id, _call(services, row, now))
     failures += await calls_under_way.wait(SEND_WITHIN_S + DRAIN_S if outside is None else WAIT_S)
     busy = calls_under_way.under_way
-    return Round(await services.store.read(lambda conn: cases.next_due(conn, busy)), failures)
+    return Round(await services.store.read(lambda conn: _wait(conn, services, busy)), failures)
+
+
+def _pending(conn: Connection, services: Services, busy: Collection[str]) -> tuple[datetime, Sequence[Row[Any]]]:
+    """What time it is, and the calls that are to be made then."""
+    now = from_us(services.store.db_now(conn))
+    return now, cases.pending_notices(conn, now, BATCH, PAGE_CHANNEL, busy)
+
+
+def _wait(conn: Connection, services: Services, busy: Collection[str]) -> timedelta | None:
+    due = cases.next_due(conn, busy)
+    return None if due is None else due - from_us(services.store.db_now(conn))
 
 
 def _due(conn: Connection, services: Services, limit: int) -> list[tuple[str, int, str, Role, Side]]:
-    rows = cases.due_obligations(conn, from_us(services.store.db_now(conn)), limit)
+    rows = cases.due_obligations(conn, from_us(services.store.db_now(conn)), limit, services.ladders.waits)
     found: list[tuple[str, int, str, Role, Side]] = []
     for row in rows:
         about = conn.execute(
@@ -165,7 +174,7 @@ async def _advance(services: Services, obligation_id: str, version: int, feeds: 
         row = cases.obligation_of(tx.conn, case_id, lock=True)
         if case is None or row is None or row.id != obligation_id or row.version != version:
             return
-        if row.due_at is None or row.due_at > tx.now:
+        if not cases.is_due(row, tx.now, services.ladders.waits):
             return
         role = _role(tx.conn, case.subject)
         opened_at, next_rung = row.opened_at, row.next_rung
@@ -201,7 +210,7 @@ async def _advance(services: Services, obligation_id: str, version: int, feeds: 
                         level=row.level,
                         case_version=case.version,
                         channel=channel,
-                        due_at=max(row.due_at, opened_at),
+                        due_at=min(max(row.due_at, opened_at), tx.now),
                     )
         cases.update_obligation(
             tx,
@@ -279,7 +288,7 @@ async def _take(services: Services, calls: Sequence[Row[Any]]) -> set[str] | Non
     ids = [row.id for row in calls]
     try:
         return await services.store.write(
-            lambda tx: cases.claim_calls(tx, ids, tx.now + CLAIM_FOR), {inbox_feed(row.about) for row in calls}
+            lambda tx: cases.claim_calls(tx, ids, tx.now + cases.CLAIM_FOR), {inbox_feed(row.about) for row in calls}
         )
     except ServiceError as error:
         log.error("calls_not_taken", error=error.error_code)
@@ -365,6 +374,6 @@ def _record(tx: Tx, call: Row[Any], delivery: Delivery, *, final: bool = False) 
     elif final or running != cases.RUNNING:
         values["state"] = delivery.value
     else:
-        values["retry_at"] = tx.now + RETRY_AFTER
+        values["retry_at"] = tx.now + cases.RETRY_AFTER
     tx.conn.execute(update(notice).where(notice.c.id == call.id).values(**values))
     return True

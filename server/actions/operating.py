@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
@@ -90,7 +90,8 @@ async def add_shift(
             raise NotFound("Nobody has an account by that name.", field="name")
         if found.role is Role.MEMBER:
             raise BadRequest("Only staff can be on duty.", field="name")
-        begins = starts_at or tx.now
+        # In UTC: a shift of eight hours lasts eight hours, also through a night in which wall clocks are set.
+        begins = (starts_at or tx.now).astimezone(UTC)
         insert_shift(tx, found.id, found.role, begins, begins + lasts, shift_id)
         tx.audit(AuditEntry("add_shift", "account", found.id, request_id, operator, shift_id))
         return AddedShift(shift_id, begins, begins + lasts)

@@ -7,7 +7,7 @@ is reported, and the next round comes. Of several processes only the one with th
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import timedelta
 from typing import NoReturn
 
 import structlog
@@ -46,27 +46,27 @@ async def _rounds(
     checked_at = -CHECK_EVERY_S
     while True:
         due_now.clear()
-        next_due: datetime | None = None
+        wait: timedelta | None = None
         failed = True
         try:
             if loop.time() - checked_at >= CHECK_EVERY_S:
                 await check_obligations(services)
                 checked_at = loop.time()
             done = await climb(services, outside)
-            next_due, failed = done.next_due, done.failures > 0
+            wait, failed = done.wait, done.failures > 0
         except Exception as error:
             log.error("ladder_round_failed", error=type(error).__name__)
-        await _until(services, due_now, None if failed else next_due)
+        await _until(services, due_now, None if failed else wait)
 
 
-async def _until(services: Services, due_now: asyncio.Event, next_due: datetime | None) -> None:
-    """Wait for a wake, for `next_due`, or for one poll, whichever comes first.
+async def _until(services: Services, due_now: asyncio.Event, wait: timedelta | None) -> None:
+    """Wait for a wake, for `wait`, or for one poll, whichever comes first.
 
-    After a failure `next_due` is not given: what failed is still due, and trying it again at once would help nobody.
+    After a failure `wait` is not given: what failed is still due, and trying it again at once would help nobody.
     """
     wait_s = services.settings.ladder_poll_s
-    if next_due is not None:
-        wait_s = min(wait_s, services.clock.real_seconds(next_due - services.clock.now()))
+    if wait is not None:
+        wait_s = min(wait_s, services.clock.real_seconds(wait))
     try:
         async with asyncio.timeout(max(wait_s, NEVER_SOONER_S)):
             await due_now.wait()

@@ -35,6 +35,32 @@ def _clock() -> float:
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
+class Claim:
+    """Asks for a lease, once or all the time, and is not deceived by a clock that was set back.
+
+    A row whose end lies hours ahead, written before the database's clock was put right by somebody who is gone, would
+    keep everybody away for those hours. Whoever holds a lease renews it, so that its row changes; one that has not
+    changed for longer than a lease lasts, on this process's own clock, is nobody's, whatever time it names.
+    """
+
+    def __init__(self, store: Store, name: str, holder: str, clock: Callable[[], float] = _clock) -> None:
+        self._store, self._name, self._holder, self._clock = store, name, holder, clock
+        self._seen: leases.Held | None = None
+        self._since = 0.0
+
+    async def ask(self) -> bool:
+        """Take or renew it for LASTS_S; False if somebody else has it. Raises whatever the database does."""
+        is_silent = self._seen is not None and self._clock() - self._since > LASTS_S + MARGIN_S
+        void = self._seen if is_silent else None
+        if await leases.take(self._store, self._name, self._holder, timedelta(seconds=LASTS_S), void):
+            self._seen = None
+            return True
+        found = await leases.held(self._store, self._name)
+        if found != self._seen:
+            self._seen, self._since = found, self._clock()
+        return False
+
+
 class Lease:
     """One lease of one process. Used from the loop.
 
@@ -45,6 +71,7 @@ class Lease:
     def __init__(self, store: Store, name: str, holder: str, clock: Callable[[], float] = _clock) -> None:
         self._store, self._name, self._holder = store, name, holder
         self._clock = clock
+        self._claim = Claim(store, name, holder, clock)
         self._until = 0.0 if store.is_shared else float("inf")
         self._changed = asyncio.Event()
         self._asking = asyncio.Lock()
@@ -68,7 +95,7 @@ class Lease:
         before, began = self.is_held(), self._clock()
         try:
             async with asyncio.timeout(LASTS_S / 2):
-                taken = await leases.take(self._store, self._name, self._holder, timedelta(seconds=LASTS_S))
+                taken = await self._claim.ask()
         except Exception as error:
             # Not refused, only not answered: what was promised last still stands until its time is over.
             log.warning("lease_not_renewed", lease=self._name, error=type(error).__name__)

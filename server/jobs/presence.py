@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 import structlog
 
 from server.errors import Misconfigured
-from server.jobs.lease import LASTS_S, RENEW_S
+from server.jobs.lease import LASTS_S, MARGIN_S, RENEW_S, Claim
 from server.store import leases, standing
 from server.store.store import Store
 
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 COMPANY: Final = "company"
 TOGETHER: Final = "together, by Redis"
 _LASTS: Final = timedelta(seconds=LASTS_S)
-_TRIES: Final = 1 + math.ceil(LASTS_S / RENEW_S)
+_TRIES: Final = 2 + math.ceil((LASTS_S + MARGIN_S) / RENEW_S)
 
 
 async def check_company(store: Store, name: str, *, has_bus: bool, again_s: float = RENEW_S) -> None:
@@ -36,9 +36,9 @@ async def check_company(store: Store, name: str, *, has_bus: bool, again_s: floa
     """
     if not store.is_shared:
         return
-    holder = TOGETHER if has_bus else name
+    claim = Claim(store, COMPANY, TOGETHER if has_bus else name)
     for _ in range(_TRIES):
-        if await leases.take(store, COMPANY, holder, _LASTS):
+        if await claim.ask():
             return
         await asyncio.sleep(again_s)
     raise Misconfigured(
@@ -52,10 +52,11 @@ async def check_company(store: Store, name: str, *, has_bus: bool, again_s: floa
 async def keep_company(store: Store, name: str, *, has_bus: bool) -> NoReturn:
     """Renew what `check_company` took, until cancelled; say it loudly when it was lost to others."""
     holder, lost = (TOGETHER if has_bus else name), False
+    claim = Claim(store, COMPANY, holder)
     try:
         while True:
             try:
-                taken = await leases.take(store, COMPANY, holder, _LASTS)
+                taken = await claim.ask()
             except Exception as error:
                 log.warning("lease_not_renewed", lease=COMPANY, error=type(error).__name__)
             else:

@@ -8,20 +8,23 @@ notice.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, case, func, insert, or_, select, update
 
 from moderation.cases import CaseState
-from moderation.ladders import Side
+from moderation.ladders import Side, Waits
+from moderation.types import Level
 from server.ids import new_id
 from server.rooms import MessageState
 from server.store.schema import account, case_history, case_message, message, notice, obligation, review_case, shift
 from server.store.unit import Tx
 
 RUNNING, ACKNOWLEDGED, MET = "running", "acknowledged", "met"
+# What failed is tried again after so long, what was taken and never recorded after somewhat more than a call may last.
+RETRY_AFTER, CLAIM_FOR = timedelta(seconds=5), timedelta(seconds=12)
 
 
 def _open_of(subject: str, side: Side) -> Select[Any]:
@@ -210,11 +213,23 @@ def update_obligation(tx: Tx, row: Row[Any], **values: Any) -> None:
     tx.conn.execute(update(obligation).where(obligation.c.id == row.id).values(version=int(row.version) + 1, **values))
 
 
-def due_obligations(conn: Connection, now: datetime, limit: int) -> Sequence[Row[Any]]:
-    """Obligations whose time has come, the oldest first, running or with an acknowledgement that ran out."""
+def is_due(row: Row[Any], now: datetime, waits: Mapping[Level, Waits]) -> bool:
+    """Whether an obligation's time has come, or lies further ahead than any wait: then the clock has been set back."""
+    most = waits[Level(row.level)]
+    longest = most.for_owner if row.state == ACKNOWLEDGED else most.for_call
+    return row.due_at is not None and not now < row.due_at <= now + longest
+
+
+def due_obligations(conn: Connection, now: datetime, limit: int, waits: Mapping[Level, Waits]) -> Sequence[Row[Any]]:
+    """Obligations that are due (`is_due`), the oldest first, running or with an acknowledgement that ran out."""
+    too_far = [
+        (obligation.c.state == state) & (obligation.c.level == int(level)) & (obligation.c.due_at > now + longest)
+        for level, most in waits.items()
+        for state, longest in ((RUNNING, most.for_call), (ACKNOWLEDGED, most.for_owner))
+    ]
     query = (
         select(obligation)
-        .where(obligation.c.state.in_([RUNNING, ACKNOWLEDGED]), obligation.c.due_at <= now)
+        .where(obligation.c.state.in_([RUNNING, ACKNOWLEDGED]), or_(obligation.c.due_at <= now, *too_far))
         .order_by(obligation.c.due_at)
         .limit(limit)
     )
@@ -295,6 +310,11 @@ def insert_notice(tx: Tx, **values: Any) -> str | None:
     return id_
 
 
+def _is_to_be_tried(now: datetime) -> ColumnElement[bool]:
+    """Whether a call's time has come, or lies further ahead than any: then it is of before the clock was set back."""
+    return or_(notice.c.retry_at <= now, notice.c.retry_at > now + CLAIM_FOR)
+
+
 def pending_notices(
     conn: Connection, now: datetime, limit: int, first: str, under_way: Collection[str] = ()
 ) -> Sequence[Row[Any]]:
@@ -307,7 +327,7 @@ def pending_notices(
         select(notice, obligation.c.state.label("obligation_state"), review_case.c.subject.label("about"))
         .join(obligation, obligation.c.id == notice.c.obligation)
         .join(review_case, review_case.c.id == notice.c.case)
-        .where(notice.c.state == "pending", notice.c.retry_at <= now, notice.c.id.not_in(list(under_way)))
+        .where(notice.c.state == "pending", _is_to_be_tried(now), notice.c.id.not_in(list(under_way)))
         .order_by(case((notice.c.channel == first, 0), else_=1), notice.c.due_at)
         .limit(limit)
     )
@@ -325,7 +345,7 @@ def claim_calls(tx: Tx, notices: Collection[str], until: datetime) -> set[str]:
         return set(notices)
     free = (
         select(notice.c.id)
-        .where(notice.c.id.in_(sorted(notices)), notice.c.state == "pending", notice.c.retry_at <= tx.now)
+        .where(notice.c.id.in_(sorted(notices)), notice.c.state == "pending", _is_to_be_tried(tx.now))
         .order_by(notice.c.id)
         .with_for_update(skip_locked=True)
     )

@@ -6,9 +6,10 @@ committed by itself (`Store.apart`): a process that stops in the middle of anyth
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, or_, update
+from sqlalchemy import Connection, and_, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from server.clock import EPOCH, from_us
@@ -16,14 +17,38 @@ from server.store.schema import lease
 from server.store.store import Store
 
 
-async def take(store: Store, name: str, holder: str, lasts: timedelta) -> bool:
-    """Take or renew the lease `name` for `holder`, for `lasts` of real time; False if somebody else holds it."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lease as its row has it."""
+
+    holder: str
+    until: datetime
+
+
+async def held(store: Store, name: str) -> Held | None:
+    """Who holds the lease, or held it last; None if nobody ever took it."""
+
+    def read(conn: Connection) -> Held | None:
+        row = conn.execute(select(lease.c.holder, lease.c.until).where(lease.c.name == name)).one_or_none()
+        return None if row is None else Held(row.holder, row.until)
+
+    return await store.apart(read)
+
+
+async def take(store: Store, name: str, holder: str, lasts: timedelta, void: Held | None = None) -> bool:
+    """Take or renew the lease `name` for `holder`, for `lasts` of real time; False if somebody else holds it.
+
+    Args:
+        void: what the row held when it was found that nobody keeps it; taken if it still holds that.
+    """
     mapped = lasts * store.clock.mapping.speed
 
     def claim(conn: Connection) -> bool:
         now = from_us(store.db_now(conn))
         row = {"holder": holder, "until": now + mapped}
         free = or_(lease.c.holder == holder, lease.c.until <= now)
+        if void is not None:
+            free = or_(free, and_(lease.c.holder == void.holder, lease.c.until == void.until))
         if conn.execute(update(lease).where(lease.c.name == name, free).values(**row)).rowcount:
             return True
         insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert

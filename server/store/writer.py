@@ -314,6 +314,7 @@ class TaskWriter(Writer):
             await self._disconnect()
             return [Outcome(error=error) for _ in units]
         if broken:
+            log.warning("writer_disconnected", error="no_answer")
             await self._disconnect()
         return outcomes
 

@@ -7,6 +7,7 @@ half a minute, and nothing here waits for it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -93,5 +94,7 @@ class Alarm:
 
 
 def _write(level: str, event: str, facts: dict[str, str | int | float]) -> None:
+    """One line on the supervisor's own log; on a full disk it is lost, and whoever watches goes on watching."""
     line = {"level": level, "at": from_us(real_us()).isoformat(timespec="milliseconds"), "event": event, **facts}
-    print(json.dumps(line), file=sys.stderr, flush=True)  # noqa: T201 - the supervisor's own log
+    with contextlib.suppress(OSError):
+        os.write(sys.stderr.fileno(), f"{json.dumps(line)}\n".encode())

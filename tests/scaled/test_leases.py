@@ -17,7 +17,7 @@ from server.actions.rooms import enter_room, make_room
 from server.actions.services import Services
 from server.errors import Misconfigured
 from server.ids import new_id
-from server.jobs.lease import JOBS, LASTS_S, MARGIN_S, Lease
+from server.jobs.lease import JOBS, LASTS_S, MARGIN_S, Claim, Lease
 from server.jobs.presence import check_company, keep_company
 from server.main import serve_edges
 from server.protocol.frames import Send
@@ -112,6 +112,27 @@ async def test_whoever_can_not_renew_stops_before_anybody_else_may_begin(two: Tw
     assert await leases.take(two.other.store, JOBS, "other", LASTS)
     working.cancel()
     await asyncio.gather(working, keeping, return_exceptions=True)
+
+
+async def test_a_lease_of_before_the_clock_was_set_back_is_nobodys(two: Two) -> None:
+    """A row that ends in a day and is not renewed keeps nobody away for longer than a lease lasts; others do."""
+    now = [100.0]
+    store, other = two.one.store, two.other.store
+    assert await leases.take(other, JOBS, "gone", LASTS)
+    for speaks in (store, other):
+        await speaks.follow_clock()
+    await store.fast_forward(-timedelta(days=1))
+    await other.follow_clock()
+    claim = Claim(store, JOBS, "one", clock=lambda: now[0])
+    assert not await claim.ask()
+    now[0] += LASTS_S
+    assert not await claim.ask()
+    assert await leases.take(other, JOBS, "gone", LASTS), "it was alive, and says so"
+    now[0] += LASTS_S
+    assert not await claim.ask()
+    now[0] += LASTS_S + MARGIN_S + 0.1
+    assert await claim.ask()
+    assert not await leases.take(other, JOBS, "gone", LASTS)
 
 
 async def test_processes_that_would_not_hear_each_other_are_refused(two: Two) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 
 from moderation.types import Role
 from server.actions.accounts import issue_ticket, keep_alive, set_role, sign_in, sign_out_everywhere
-from server.actions.escalation import CLAIM_FOR, OutsideCalls, climb
+from server.actions.escalation import OutsideCalls, climb
 from server.actions.reports import ask_for_help
 from server.actions.services import Services
 from server.auth.requester import Requester
@@ -21,6 +21,7 @@ from server.errors import Conflict, NotSignedIn, Refused
 from server.ids import new_id
 from server.notify import Delivery, Notice
 from server.protocol.frames import Help
+from server.store.cases import CLAIM_FOR
 from server.store.feeds import heads
 from server.store.migrate import TEST, prepare_database
 from server.store.schema import account, event, feed, notice
