@@ -19,6 +19,7 @@ from ops.torture.outages import run_kill_scaled, run_postgres, run_redis
 from ops.torture.power import run_power
 from ops.torture.revoke import run_revoke
 from ops.torture.shortage import run_shortage
+from ops.torture.simulation.campaign import run_simulation
 
 Progress = Callable[[int, str], None]
 Facts = dict[str, Any]
@@ -78,6 +79,11 @@ async def _disk(folder: Path, count: int, seed: int, progress: Progress) -> Fact
     return (await run_shortage(folder, faults=count, seed=seed, progress=progress)).facts()
 
 
+async def _simulate(folder: Path, count: int, seed: int, progress: Progress) -> Facts:
+    del folder  # everything is in memory
+    return (await run_simulation(seeds=count, seed=seed, progress=progress)).facts()
+
+
 CAMPAIGNS: Final[Mapping[str, Campaign]] = {
     "kill-sqlite": Campaign("kill -9 of one server on SQLite, at named places and by chance", KILLS, _kill_sqlite),
     "kill-postgres": Campaign("the same on PostgreSQL", KILLS, _kill_postgres),
@@ -87,6 +93,7 @@ CAMPAIGNS: Final[Mapping[str, Campaign]] = {
     "redis": Campaign("Redis killed, frozen, cut: nothing lost, delivery p99 <= 6 s, hearing in <= 10 s", 20, _redis),
     "postgres": Campaign("PostgreSQL crashed: nothing acknowledged lost, no call made again later", 20, _postgres),
     "revoke": Campaign("rights taken away: closed within 2 s (6 s without Redis), no event afterwards", 200, _revoke),
+    "simulate": Campaign("every promise over simulated servers, by one seed after the other", 10_000, _simulate),
 }
 
 

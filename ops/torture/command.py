@@ -27,6 +27,7 @@ def add_to(torture: typer.Typer) -> None:
     torture.command("redis")(redis)
     torture.command("postgres")(postgres)
     torture.command("revoke")(revoke)
+    torture.command("simulate")(simulate)
     torture.command("all")(everything)
 
 
@@ -58,6 +59,16 @@ def postgres(faults: Faults = None, seed: Seed = None, as_json: Json = False) ->
 def revoke(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
     """Take people's rights away while they listen on three servers; within seconds they may hear nothing more."""
     run_one("revoke", faults, seed, as_json)
+
+
+@speaks_plainly
+def simulate(
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many; 10,000 if not given.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The first one; by chance if not given.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Simulate servers, people and faults, each seed another order of events; --seed N --seeds 1 repeats one."""
+    run_one("simulate", seeds, seed, as_json)
 
 
 @speaks_plainly
