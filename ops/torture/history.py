@@ -10,9 +10,9 @@ Each rule of the delivery contract has a name here; a violation says which rule,
 - mixed: a text told at a place where its author said something else, such as that of another room.
 - obligation: a message that was noticed, and no case with an obligation for it.
 - timer, owner: an obligation that is not met and has no time at which it falls due, or is said to be taken by nobody.
+- late: a message that reached somebody, who had been there all the time, long after it was acknowledged.
 - due, call, page: what should have been moved on, called or seen by now, and was not.
-- rung, early, twice: a call that the table of times asks for and nobody made in time, one that was made before its time,
-  and one that had gone out and was made again though nothing was wrong.
+- rung, early, twice: see `ops.torture.calls`.
 - unanswered, gave_up: a client that was never answered, or ended though the server came back.
 """
 
@@ -26,17 +26,17 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, select
 
 from moderation.cases import CaseState
-from moderation.ladders import LadderPolicy, Side
-from moderation.types import Level, Verdict
+from moderation.types import Verdict
 from ops.torture.clients import Log
-from server.actions.escalation import CLAIM_FOR
 from server.actions.raising import concern_level
 from server.actions.rendering import PAGE_CHANNEL
 from server.clock import from_us, real_us
 from server.store.cases import ACKNOWLEDGED, MET, RUNNING
-from server.store.schema import case_history, case_message, event, feed, message, notice, obligation, review_case
+from server.store.schema import case_message, event, feed, message, notice, obligation, review_case
 
 LATE = timedelta(seconds=5)
+# A look at the heads every five seconds heals what the bus lost.
+TOLD_S = 6.5
 _MADE = notice.c.state == "sent"
 
 
@@ -87,64 +87,6 @@ class Violation:
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class Duty:
-    """An obligation: how long the ladder has been climbing for it since it last began. Times are the database's.
-
-    `was_moved`: it was made due sooner than its ladder says, so that `opened_at` is no moment at which anything happened.
-    """
-
-    id: str
-    side: str
-    level: int
-    state: str
-    opened_at: datetime
-    acknowledged_at: datetime | None
-    was_moved: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A call that a rung asked for; `attempted_at`: when its last attempt was recorded."""
-
-    id: str
-    obligation: str
-    cycle: int
-    rung: int
-    channel: str
-    due_at: datetime
-    attempted_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Duties:
-    """What the database says of obligations and of the calls for them."""
-
-    duties: tuple[Duty, ...]
-    calls: tuple[Planned, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A call by an outside channel, as that channel saw it: by which process, and whether it said that it went out."""
-
-    call: str
-    by: str
-    began: datetime
-    ended: datetime | None
-    went_out: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """A fault that may make a call late or let it be made again; `who`: the process that it touched, "" for all."""
-
-    kind: str
-    who: str
-    began: datetime
-    ended: datetime
-
-
 def read_stored(conn: Connection, now: datetime | None = None) -> Stored:
     """Everything that the judge needs, in one snapshot; `now` by the database's clock, None: that of this machine."""
     rows = {
@@ -175,7 +117,7 @@ def read_stored(conn: Connection, now: datetime | None = None) -> Stored:
         logged,
         frozenset(conn.execute(covering).scalars()),
         unmade(conn, now),
-        _uncalled(conn),
+        uncalled(conn),
         {recipient: frozenset(ids) for recipient, ids in pages.items()},
         _untimed(conn),
         _unowned(conn),
@@ -190,36 +132,8 @@ def unmade(conn: Connection, now: datetime | None = None) -> tuple[str, ...]:
     return (*conn.execute(calls).scalars(), *conn.execute(duties).scalars())
 
 
-def read_duties(conn: Connection) -> Duties:
-    """Every obligation, and every call that was planned for one."""
-    moments = {(row.case, row.at) for row in conn.execute(select(case_history.c.case, case_history.c.at))}
-    duties = tuple(
-        Duty(
-            row.id,
-            row.side,
-            row.level,
-            row.state,
-            row.opened_at,
-            row.acknowledged_at,
-            was_moved=(row.case, row.opened_at) not in moments,
-        )
-        for row in conn.execute(select(obligation))
-    )
-    calls = conn.execute(
-        select(
-            notice.c.id,
-            notice.c.obligation,
-            notice.c.cycle,
-            notice.c.rung,
-            notice.c.channel,
-            notice.c.due_at,
-            notice.c.attempted_at,
-        )
-    )
-    return Duties(duties, tuple(Planned(*row) for row in calls))
-
-
-def _uncalled(conn: Connection) -> tuple[str, ...]:
+def uncalled(conn: Connection) -> tuple[str, ...]:
+    """Obligations at the highest level that nobody has taken and for which no call was ever made."""
     called = select(notice.c.obligation).where(_MADE)
     # Whoever took a case before its first call went out needs none.
     query = select(obligation.c.id).where(
@@ -248,6 +162,7 @@ def judge(members: Sequence[Log], staff: Sequence[Log], stored: Stored) -> list[
         found += judge_sending(log, stored)
         found += _of_reading(log, stored)
     found += [Violation("gave_up", log.account) for log in (*members, *staff) if log.gave_up]
+    found += [Violation("gap", f"{log.account} was told {jump}") for log in (*members, *staff) for jump in log.jumps]
     for log in staff:
         missed = stored.pages.get(log.account, frozenset()) - log.pages
         found += [Violation("page", call) for call in sorted(missed)]
@@ -331,71 +246,22 @@ def _of_reading(log: Log, stored: Stored) -> list[Violation]:
     return found
 
 
-def judge_calls(
-    found: Duties,
-    made: Sequence[Made],
-    troubles: Collection[Trouble],
-    ladders: LadderPolicy,
-    now: datetime,
-    recovers: timedelta,
-) -> list[Violation]:
-    """What is wrong with the calls, by the table of times.
+def judge_delays(members: Sequence[Log], troubles: Collection[tuple[float, float]]) -> list[Violation]:
+    """Messages that came later than TOLD_S after their acknowledgement, to somebody who was there and read.
 
-    Each rung whose time has come calls everybody on it, on each channel: not before its time, and within LATE of it, or
-    of the end of whatever was wrong then and `recovers` after that. What has gone out is not made again, but where a
-    fault came between it and its record.
+    Args:
+        troubles: when something was wrong with a server or the database, by the clock of the logs: that excuses.
     """
-    violations = _made_twice(made, troubles)
-    began: dict[str, datetime] = {}
-    for call in made:
-        began[call.call] = min(call.began, began.get(call.call, call.began))
-    for duty in found.duties:
-        if duty.state == MET or (duty.state == ACKNOWLEDGED and duty.acknowledged_at is None):
-            continue
-        end = now if duty.state == RUNNING or duty.acknowledged_at is None else duty.acknowledged_at
-        planned = [call for call in found.calls if call.obligation == duty.id and call.due_at >= duty.opened_at]
-        for rung, step in enumerate(ladders.ladder_for(Side(duty.side), Level(duty.level)).rungs):
-            fell = duty.opened_at + step.after
-            calls = [call for call in planned if call.rung == rung]
-            if duty.was_moved:
-                fell = max([fell, *(call.due_at for call in calls)])
-            by = _at_the_latest(fell, troubles, recovers)
-            if not calls and by < end:
-                violations.append(Violation("rung", f"{rung} of {duty.id}, due {fell.time()}, was never called"))
-            first_cycle = min((call.cycle for call in calls), default=0)
-            for call in calls:
-                tried = began.get(call.id, call.attempted_at)
-                falls = call.due_at if duty.was_moved else fell
-                if tried is not None and tried < falls:
-                    violations.append(Violation("early", f"{call.id}, {falls - tried} before its time"))
-                elif by < end and call.cycle == first_cycle and (tried is None or tried > by):
-                    violations.append(
-                        Violation("rung", f"{rung} of {duty.id}, due {fell.time()}: {call.id} was not made by {by.time()}")
-                    )
-    return violations
-
-
-def _made_twice(made: Sequence[Made], troubles: Collection[Trouble]) -> list[Violation]:
     violations = []
-    last: dict[str, Made] = {}
-    for call in sorted(made, key=lambda one: one.began):
-        before, last[call.call] = last.get(call.call), call
-        if before is None or before.ended is None or not before.went_out:
-            continue
-        to_record = before.ended + CLAIM_FOR
-        if not any(
-            trouble.who in ("", before.by) and trouble.began <= to_record and trouble.ended >= before.began
-            for trouble in troubles
-        ):
-            violations.append(Violation("twice", f"{call.call} by {before.by} and {call.by}"))
+    answered = {
+        (ack[0].feed, ack[0].seq): log.answered[named] for log in members for named, ack in log.acks.items() if ack
+    }
+    for log in members:
+        for told in log.told:
+            at = answered.get((log.feed, told.of))
+            if at is None:
+                continue
+            since = max(at, log.steady.get(told.of, told.at))
+            if told.at - since > TOLD_S and not any(began <= told.at and ended >= at for began, ended in troubles):
+                violations.append(Violation("late", f"{log.account} at {log.feed} {told.of}: {told.at - since:.1f} s"))
     return violations
-
-
-def _at_the_latest(fell: datetime, troubles: Collection[Trouble], recovers: timedelta) -> datetime:
-    """The moment by which what fell due at `fell` has to be done, given what was wrong then."""
-    by = fell + LATE
-    for trouble in sorted(troubles, key=lambda one: one.began):
-        over = trouble.ended + recovers
-        if trouble.began <= by and over + LATE > by and over >= fell:
-            by = over + LATE
-    return by

@@ -232,9 +232,7 @@ class SimulatedWriter(Writer):
     def _start(self, batch: list[Waiting]) -> None:
         units = [unit for unit, _ in batch]
         try:
-            self._shared.ask(
-                self._host, lambda: self._on_server(units), lambda found: self._answered(batch, found)
-            )
+            self._shared.ask(self._host, lambda: self._on_server(units), lambda found: self._answered(batch, found))
         except Lost as error:
             self._answered(batch, error)
 

@@ -15,9 +15,8 @@ import contextvars
 import heapq
 import random
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final
 
-T = TypeVar("T")
 STEPS_MOST: Final = 2_000_000
 
 
@@ -53,13 +52,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     """
 
     _ready: Any
-    _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self, rng: random.Random) -> None:
         super().__init__()
         self._now = 0.0
         self._rng = rng
         self._ready = []
+        # By time, then by age; tuples, because a heap of the handles themselves compares them in Python.
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._made = 0
         self._parked: list[tuple[Host, asyncio.Handle]] = []
         self.outside = contextvars.Context()
         self.faults: list[str] = []
@@ -84,10 +85,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.run(lambda: self._now >= end)
         mark.cancel()
 
-    def start(self, host: Host, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run `work` in a task of `host`."""
-        task: asyncio.Task[T] = host.context.copy().run(self.create_task, work)
-        return task
+    def start(self, host: Host, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` in a task of `host`, which ends with it."""
+        _ = host.context.copy().run(self.create_task, work)
 
     def freeze(self, host: Host, seconds: float) -> None:
         """Let nothing of `host` run for so long; what came meanwhile is run then."""
@@ -115,16 +115,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.steps += 1
         if self.steps > STEPS_MOST:
             raise RuntimeError("the simulation does not come to an end")
-        ready, scheduled = self._ready, self._scheduled
+        ready, timers = self._ready, self._timers
         if not ready:
-            while scheduled and scheduled[0].cancelled():
-                heapq.heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]
-            if not scheduled:
+            while timers and timers[0][2].cancelled():
+                heapq.heappop(timers)
+            if not timers:
                 raise RuntimeError("everything waits, and nothing is there to wake it")
-            self._now = max(self._now, scheduled[0].when())
-        while scheduled and scheduled[0].when() <= self._now:
-            timer = heapq.heappop(scheduled)
-            timer._scheduled = False  # type: ignore[attr-defined]
+            self._now = max(self._now, timers[0][0])
+        while timers and timers[0][0] <= self._now:
+            timer = heapq.heappop(timers)[2]
             if not timer.cancelled():
                 ready.append(timer)
         place = int(self._rng.random() * len(ready)) if len(ready) > 1 else 0
@@ -149,6 +148,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     # --- what asyncio asks of a loop ---
 
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._made += 1
+        heapq.heappush(self._timers, (when, self._made, timer))
+        return timer
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """It is passed over when its time comes."""
+
     def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)
         host = _HOST.get()
@@ -166,10 +174,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if error is not None and (host is None or not host.is_dead) and not isinstance(error, Crashed):
             self.faults.append(f"{type(error).__name__} at {_place(error)}")
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> NoReturn:
+    def run_in_executor(self, *_: Any) -> Any:  # type: ignore[override]
         raise RuntimeError("there are no threads in a simulation")
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> NoReturn:
+    def call_soon_threadsafe(self, *_: Any, **__: Any) -> asyncio.Handle:  # type: ignore[override]
         raise RuntimeError("there are no threads in a simulation")
 
 

@@ -21,8 +21,8 @@ from server.live.connection import Connection
 
 WAY_S: Final = (0.0005, 0.02)
 # Far below the real ones, so that a few hundred bytes that nobody reads are already too many.
-HIGH_WATER_BYTES: Final = 2048
-LOW_WATER_BYTES: Final = 512
+HIGH_WATER_BYTES: Final = 700
+LOW_WATER_BYTES: Final = 200
 
 
 class Pipe:
@@ -238,7 +238,11 @@ class Medium:
         return self._cut_until.get(host.name, 0.0) > self._loop.time()
 
     def say(
-        self, speaker: SimulatedBus, moved: tuple[tuple[str, int, int], ...] | None, nudge: Nudge | None, ids: Sequence[str]
+        self,
+        speaker: SimulatedBus,
+        moved: tuple[tuple[str, int, int], ...] | None,
+        nudge: Nudge | None,
+        ids: Sequence[str],
     ) -> None:
         for bus in self.buses:
             if bus is speaker or bus.host.is_dead:
@@ -295,4 +299,3 @@ class SimulatedBus:
         if nudge is not None:
             for look in self._looks.get(nudge, ()):
                 look(ids)
-

@@ -1,7 +1,8 @@
 """The people of a simulation: clients of the public protocol, one outstanding command at a time, without a task.
 
-What a reader holds is kept by the SDK's own reducer (`clients.sdk.view`); frames, resuming and sending again are written
-out here, because the SDK's connection needs a socket. Each keeps a log for the judge (`ops.torture.clients.Log`).
+What a reader holds is kept by the SDK's own reducer (`clients.sdk.view`); frames, resuming and sending again are
+written out here, because the SDK's connection needs a socket. Each keeps a log for the judge
+(`ops.torture.clients.Log`).
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Person:
         self._line: Line | None = None
         self._buffer = b""
         self._is_open = self._is_welcome = False
-        self._heard_at = 0.0
+        self._heard_at = self._steady_since = 0.0
         self.slow_until = 0.0
         self.note: Callable[[str, str, bytes], None] = lambda what, who, data: None
 
@@ -226,24 +227,9 @@ class Person:
         if isinstance(reply, Event):
             self._event(reply)
         elif isinstance(reply, Welcome):
-            self._is_welcome = True
-            for wire in self._feeds:
-                if wire not in self._joining:
-                    self._join(wire)
-            for command in list(self.waiting.values()):
-                self._say(command)
-            if self._line is not None:
-                self._later(BEAT_S, self._beat, self._line)
+            self._welcomed()
         elif isinstance(reply, Joined):
-            view = self._feeds[reply.feed]
-            # An older answer would be followed by events that this client has asked for anew.
-            if self._joining.get(reply.feed) in (reply.re or "", None):
-                self._joining.pop(reply.feed, None)
-            is_first = view.epoch is None
-            for change in view.joined(reply):
-                self._changed(change)
-            if is_first and view.feed == self.log.feed:
-                self.log.joined_at = view.last
+            self._joined(reply)
         elif isinstance(reply, BeatReply):
             for wire, place in reply.at.items():
                 if wire not in self._joining and self._feeds[wire].last < place.seq:
@@ -254,6 +240,28 @@ class Person:
             self._refused(reply)
         else:
             self._answered(reply)
+
+    def _welcomed(self) -> None:
+        self._is_welcome = True
+        for wire in self._feeds:
+            if wire not in self._joining:
+                self._join(wire)
+        for command in list(self.waiting.values()):
+            self._say(command)
+        if self._line is not None:
+            self._later(BEAT_S, self._beat, self._line)
+
+    def _joined(self, joined: Joined) -> None:
+        view = self._feeds[joined.feed]
+        # After an older answer come events that this client has asked for anew.
+        if self._joining.get(joined.feed) == (joined.re or ""):
+            del self._joining[joined.feed]
+        self._steady_since = self.loop.time()
+        is_first = view.epoch is None
+        for change in view.joined(joined):
+            self._changed(change)
+        if is_first and view.feed == self.log.feed:
+            self.log.joined_at = view.last
 
     def _drained(self, line: Line) -> None:
         if self._line is line:
@@ -269,6 +277,7 @@ class Person:
             return
         step = self._feeds[event.feed].event(event)
         if step.outcome is Outcome.GAP:
+            self.log.jumps.append(f"{event.feed} {event.seq} after {self._feeds[event.feed].last}")
             self._join(event.feed)
         if step.change is not None:
             self._changed(step.change)
@@ -312,6 +321,7 @@ class Person:
         if isinstance(item, MessageItem) and item.change == "new":
             body = item.view.body if isinstance(item.view, Shown | Held) else None
             self.log.told.append(Told(item.of, type(item.view).__name__.lower(), body, self.loop.time()))
+            self.log.steady[item.of] = max(self._steady_since, self.slow_until)
         elif isinstance(item, PageItem):
             self.log.pages.add(item.id)
 

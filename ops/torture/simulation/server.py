@@ -22,6 +22,7 @@ from server.actions.pace import Pace
 from server.actions.screening import Screening
 from server.actions.services import Services
 from server.clock import Clock
+from server.errors import ServiceError
 from server.jobs.ladders import run_ladders
 from server.jobs.lease import JOBS, Lease
 from server.live.connection import Connection
@@ -165,12 +166,10 @@ class Server:
         )
         try:
             await check_obligations(services)
-        except Exception:
-            self.crash()
-            raise
-        hub = Hub(
-            LiveVerbs(services), clock=loop.time, wall=lambda: self.clock.now_us() / 1e6, chance=self._rng.random
-        )
+        except ServiceError:
+            self.crash()  # as a process that can not start: the next one is tried
+            return
+        hub = Hub(LiveVerbs(services), clock=loop.time, wall=lambda: self.clock.now_us() / 1e6, chance=self._rng.random)
         tie(hub, services)
         self.lease = Lease(store, JOBS, self.name, clock=loop.time)
         self.services, self.hub = services, hub

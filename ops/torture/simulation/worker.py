@@ -10,7 +10,8 @@ import json
 import sys
 from dataclasses import asdict
 
-from ops.torture.simulation.world import Result, Stage, World
+from ops.torture.simulation.stage import Stage
+from ops.torture.simulation.world import Result, World
 
 
 def as_line(result: Result) -> str:
