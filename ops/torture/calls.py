@@ -123,7 +123,7 @@ def judge_calls(
 
     Each rung whose time has come calls everybody on it, on each channel: not before its time, and within LATE of it, or
     of the end of whatever was wrong then and `recovers` after that. What has gone out is not made again, but where a
-    fault came between it and its record.
+    fault came between it and its record. There must be somebody on every rung.
     """
     violations = _made_twice(made, troubles)
     # A page rings where it is recorded, in one unit: there is no second attempt.

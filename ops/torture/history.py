@@ -254,7 +254,7 @@ def judge_delays(members: Sequence[Log], troubles: Collection[tuple[float, float
     """
     violations = []
     answered = {
-        (ack[0].feed, ack[0].seq): log.answered[named] for log in members for named, ack in log.acks.items() if ack
+        (ack.feed, ack.seq): at for log in members for named, at in log.answered.items() for ack in log.acks[named][:1]
     }
     for log in members:
         for told in log.told:

@@ -83,6 +83,7 @@ class SharedDatabase:
         self._forgetful = forgetful
         self._synced, self._synced_at = memory.raw.serialize() if forgetful else b"", 0.0
         self._unreachable: dict[str, float] = {}
+        self._cut_at_write: dict[str, tuple[float, Callable[[], None]]] = {}
         self._down_until = 0.0
         self._lives = 0
         self.slow_until, self.slow_s = 0.0, 0.0
@@ -104,6 +105,17 @@ class SharedDatabase:
     def cut_off(self, host: Host, seconds: float) -> None:
         """Nothing passes between `host` and the database for so long; what waits for it may time out."""
         self._unreachable[host.name] = max(self._unreachable.get(host.name, 0.0), self._loop.time() + seconds)
+
+    def cut_off_at_write(self, host: Host, seconds: float, begun: Callable[[], None]) -> None:
+        """As `cut_off`, from the moment of its next batch, which comes over when the way is open again."""
+        self._cut_at_write[host.name] = seconds, begun
+
+    def writes(self, host: Host) -> None:
+        """`host` is about to send a batch."""
+        seconds, begun = self._cut_at_write.pop(host.name, (0.0, _nothing))
+        if seconds:
+            self.cut_off(host, seconds)
+            begun()
 
     def crash(self, seconds: float) -> None:
         """The machine dies and is back after so long, with what its disk has kept."""
@@ -181,6 +193,10 @@ class SharedDatabase:
             self._at(0.0, answer, found, host=host)
 
 
+def _nothing() -> None:
+    return
+
+
 class HostDatabase:
     """The database as one host sees it; what `server.store.store` asks for."""
 
@@ -231,6 +247,7 @@ class SimulatedWriter(Writer):
 
     def _start(self, batch: list[Waiting]) -> None:
         units = [unit for unit, _ in batch]
+        self._shared.writes(self._host)
         try:
             self._shared.ask(self._host, lambda: self._on_server(units), lambda found: self._answered(batch, found))
         except Lost as error:

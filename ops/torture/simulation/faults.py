@@ -18,11 +18,12 @@ from server import killpoints
 
 FAULTS: Final = (
     "crash", "crash_at", "crash_at", "stop", "freeze", "freeze", "no_database", "no_database", "slow_database",
-    "slow_and_gone", "database_crash", "no_bus", "clock", "cut", "cut", "slow_reader", "slow_reader",
+    "slow_and_gone", "gone_in_write", "gone_in_write", "database_crash", "no_bus", "clock", "cut", "cut",
+    "slow_reader", "slow_reader",
 )  # fmt: skip
 COUNTS: Final = (0, 1, 2, 3, 4, 6)
 # Who is away can not be hurt again.
-_OF_SERVERS: Final = frozenset({"crash", "crash_at", "stop", "freeze", "no_bus", "no_database"})
+_OF_SERVERS: Final = frozenset({"crash", "crash_at", "stop", "freeze", "no_bus", "no_database", "gone_in_write"})
 # Which sides are told that a connection broke: after so many seconds, or never.
 _CUTS: Final[tuple[tuple[float | None, float | None], ...]] = ((0.0, 0.0), (0.1, None), (None, 0.1), (None, None))
 
@@ -64,6 +65,7 @@ class Faults:
             "no_database": self._no_database,
             "slow_database": self._slow_database,
             "slow_and_gone": self._slow_and_gone,
+            "gone_in_write": self._gone_in_write,
             "database_crash": self._database_crash,
             "no_bus": self._no_bus,
             "clock": self._clock,
@@ -154,6 +156,11 @@ class Faults:
         self._database.slow_until, self._database.slow_s = until, 2.8
         self._at(until, self._database.cut_off, server.host, gone_s)
         self.trouble("slow_and_gone", "", slow_s + gone_s)
+
+    def _gone_in_write(self, server: Server, length_s: float, dice: random.Random) -> None:
+        """A batch is on its way for so long that another server has taken over when it comes."""
+        gone_s = dice.uniform(7.5, 13.0)
+        self._database.cut_off_at_write(server.host, gone_s, lambda: self.trouble("gone_in_write", server.name, gone_s))
 
     def _database_crash(self, server: Server, length_s: float, dice: random.Random) -> None:
         length_s = min(length_s, 3.0)
