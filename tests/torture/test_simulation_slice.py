@@ -8,7 +8,7 @@ import pytest
 
 from ops.torture.simulation.campaign import Simulation, run_simulation
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 
 async def simulate(seed: int, seeds: int, *, workers: int = 1, forgetful: bool = False) -> Simulation:
