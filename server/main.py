@@ -255,15 +255,7 @@ def _build_edges(
         trusted_proxies=services.settings.trusted_proxies,
         now_ms=lambda: services.clock.now_us() // 1000,
     )
-    services.bus.listen(hub.events, hub.moved)
-    services.bus.heed(Nudge.SESSIONS, hub.sessions_changed)
-    services.bus.heed(Nudge.EVERYTHING, lambda ids: hub.look_soon())
-
-    def close_sessions(sessions: tuple[str, ...]) -> None:
-        for session in sessions:
-            hub.close_session(session)
-
-    services.revoked.listen(close_sessions)
+    tie(hub, services)
     config = uvicorn.Config(
         build_app(services, settings=WebSettings.of(services, WEB, doors)),
         ws=hub.protocol,
@@ -277,6 +269,19 @@ def _build_edges(
         backlog=2048,
     )
     return _Edges(hub, Edges(config), listener)
+
+
+def tie(hub: Hub, services: Services) -> None:
+    """Let `hub` hear of what is committed, here and elsewhere, and of sessions that end."""
+    services.bus.listen(hub.events, hub.moved)
+    services.bus.heed(Nudge.SESSIONS, hub.sessions_changed)
+    services.bus.heed(Nudge.EVERYTHING, lambda ids: hub.look_soon())
+
+    def close_sessions(sessions: tuple[str, ...]) -> None:
+        for session in sessions:
+            hub.close_session(session)
+
+    services.revoked.listen(close_sessions)
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -22,6 +22,7 @@ from ops.torture.outages import run_kill_scaled, run_postgres, run_redis
 from ops.torture.power import run_power
 from ops.torture.revoke import run_revoke
 from ops.torture.shortage import run_shortage
+from ops.torture.simulation.campaign import run_simulation
 from ops.torture.stop import run_stops
 
 Progress = Callable[[int, str], None]
@@ -98,6 +99,11 @@ async def _canaries(folder: Path, count: int, seed: int, progress: Progress) -> 
     return (await run_canaries(folder, canaries=count, seed=seed, progress=progress)).facts()
 
 
+async def _simulate(folder: Path, count: int, seed: int, progress: Progress) -> Facts:
+    del folder  # everything is in memory
+    return (await run_simulation(seeds=count, seed=seed, progress=progress)).facts()
+
+
 CAMPAIGNS: Final[Mapping[str, Campaign]] = {
     "kill-sqlite": Campaign("kill -9 of one server on SQLite, at named places and by chance", KILLS, _kill_sqlite),
     "kill-postgres": Campaign("the same on PostgreSQL", KILLS, _kill_postgres),
@@ -113,6 +119,7 @@ CAMPAIGNS: Final[Mapping[str, Campaign]] = {
     ),
     "limits": Campaign("no room on the disk, no descriptors: refused clearly, help goes on, well again", 9, _limits),
     "canaries": Campaign("what people say and prove themselves with is in no log, number or answer", 200, _canaries),
+    "simulate": Campaign("every promise over simulated servers, by one seed after the other", 10_000, _simulate),
 }
 
 

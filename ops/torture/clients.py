@@ -59,6 +59,8 @@ class Log:
         told: new places, each as it was first told, in the order of telling.
         pages: ids of calls that reached this person's page.
         gave_up: the client ended for ever, though the server came back each time.
+        steady: since when it had been following and reading without a break when it was told of a place, by place.
+        jumps: events that were neither the next one nor known, on a line that loses nothing.
     """
 
     account: str
@@ -71,6 +73,8 @@ class Log:
     pages: set[str] = field(default_factory=set)
     links: int = 0
     gave_up: bool = False
+    steady: dict[int, float] = field(default_factory=dict)
+    jumps: list[str] = field(default_factory=list)
 
 
 class Chatter:

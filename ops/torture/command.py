@@ -31,6 +31,7 @@ def add_to(torture: typer.Typer) -> None:
     torture.command("clock")(clock)
     torture.command("limits")(limits)
     torture.command("canaries")(canaries)
+    torture.command("simulate")(simulate)
     torture.command("all")(everything)
 
 
@@ -86,6 +87,16 @@ def limits(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> N
 def canaries(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
     """Send words that nobody else says down every path; none may be found in a log, a number or a database file."""
     run_one("canaries", faults, seed, as_json)
+
+
+@speaks_plainly
+def simulate(
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many; 10,000 if not given.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The first one; by chance if not given.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Simulate servers, people and faults, each seed another order of events; --seed N --seeds 1 repeats one."""
+    run_one("simulate", seeds, seed, as_json)
 
 
 @speaks_plainly

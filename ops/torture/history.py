@@ -10,15 +10,18 @@ Each rule of the delivery contract has a name here; a violation says which rule,
 - mixed: a text told at a place where its author said something else, such as that of another room.
 - obligation: a message that was noticed, and no case with an obligation for it.
 - timer, owner: an obligation that is not met and has no time at which it falls due, or is said to be taken by nobody.
+- late: a message that reached somebody, who had been there all the time, long after it was acknowledged.
 - due, call, page: what should have been moved on, called or seen by now, and was not.
+- rung, early, twice: see `ops.torture.calls`.
 - unanswered, gave_up: a client that was never answered, or ended though the server came back.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
@@ -31,7 +34,9 @@ from server.clock import from_us, real_us
 from server.store.cases import ACKNOWLEDGED, MET, RUNNING
 from server.store.schema import case_message, event, feed, message, notice, obligation, review_case
 
-LATE_S = 5.0
+LATE = timedelta(seconds=5)
+# A look at the heads every five seconds heals what the bus lost.
+TOLD_S = 6.5
 _MADE = notice.c.state == "sent"
 
 
@@ -82,8 +87,8 @@ class Violation:
     what: str
 
 
-def read_stored(conn: Connection) -> Stored:
-    """Everything that the judge needs, in one snapshot."""
+def read_stored(conn: Connection, now: datetime | None = None) -> Stored:
+    """Everything that the judge needs, in one snapshot; `now` by the database's clock, None: that of this machine."""
     rows = {
         (row.author, row.client_id): Row(
             row.id,
@@ -111,23 +116,24 @@ def read_stored(conn: Connection) -> Stored:
         heads,
         logged,
         frozenset(conn.execute(covering).scalars()),
-        unmade(conn),
-        _uncalled(conn),
+        unmade(conn, now),
+        uncalled(conn),
         {recipient: frozenset(ids) for recipient, ids in pages.items()},
         _untimed(conn),
         _unowned(conn),
     )
 
 
-def unmade(conn: Connection) -> tuple[str, ...]:
+def unmade(conn: Connection, now: datetime | None = None) -> tuple[str, ...]:
     """Calls and obligations that were due some seconds ago and were not moved on."""
-    before = from_us(real_us() - round(LATE_S * 1e6))
+    before = (now or from_us(real_us())) - LATE
     calls = select(notice.c.id).where(notice.c.state == "pending", notice.c.due_at < before)
     duties = select(obligation.c.id).where(obligation.c.state != "met", obligation.c.due_at < before)
     return (*conn.execute(calls).scalars(), *conn.execute(duties).scalars())
 
 
-def _uncalled(conn: Connection) -> tuple[str, ...]:
+def uncalled(conn: Connection) -> tuple[str, ...]:
+    """Obligations at the highest level that nobody has taken and for which no call was ever made."""
     called = select(notice.c.obligation).where(_MADE)
     # Whoever took a case before its first call went out needs none.
     query = select(obligation.c.id).where(
@@ -156,6 +162,7 @@ def judge(members: Sequence[Log], staff: Sequence[Log], stored: Stored) -> list[
         found += judge_sending(log, stored)
         found += _of_reading(log, stored)
     found += [Violation("gave_up", log.account) for log in (*members, *staff) if log.gave_up]
+    found += [Violation("gap", f"{log.account} was told {jump}") for log in (*members, *staff) for jump in log.jumps]
     for log in staff:
         missed = stored.pages.get(log.account, frozenset()) - log.pages
         found += [Violation("page", call) for call in sorted(missed)]
@@ -237,3 +244,24 @@ def _of_reading(log: Log, stored: Stored) -> list[Violation]:
         if row is not None and row.state == "held" and row.author != log.account and told.body is not None:
             found.append(Violation("leak", row.id))
     return found
+
+
+def judge_delays(members: Sequence[Log], troubles: Collection[tuple[float, float]]) -> list[Violation]:
+    """Messages that came later than TOLD_S after their acknowledgement, to somebody who was there and read.
+
+    Args:
+        troubles: when something was wrong with a server or the database, by the clock of the logs: that excuses.
+    """
+    violations = []
+    answered = {
+        (ack.feed, ack.seq): at for log in members for named, at in log.answered.items() for ack in log.acks[named][:1]
+    }
+    for log in members:
+        for told in log.told:
+            at = answered.get((log.feed, told.of))
+            if at is None:
+                continue
+            since = max(at, log.steady.get(told.of, told.at))
+            if told.at - since > TOLD_S and not any(began <= told.at and ended >= at for began, ended in troubles):
+                violations.append(Violation("late", f"{log.account} at {log.feed} {told.of}: {told.at - since:.1f} s"))
+    return violations

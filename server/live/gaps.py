@@ -42,20 +42,21 @@ class Gaps:
         self._verbs = verbs
         self._spawn = spawn
         self._offer = offer
-        self._gaps: set[Feed] = set()
+        # In the order in which they fell behind, so that what is done depends on nothing but what was asked.
+        self._gaps: dict[Feed, None] = {}
         self._healing = False
 
     def seek(self, feed: Feed) -> None:
         """See to it that `feed` comes to its head."""
         if feed.last is not None and feed.head > feed.last and feed.followers:
-            self._gaps.add(feed)
+            self._gaps[feed] = None
             if not self._healing:
                 self._healing = True
                 self._spawn(self._heal())
 
     def forget(self, feed: Feed) -> None:
         """Nobody follows `feed` any more."""
-        self._gaps.discard(feed)
+        self._gaps.pop(feed, None)
 
     async def _heal(self) -> None:
         """Read what is missing of all feeds that are behind their head, until none is."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from ops.torture.clients import Log, Told
-from ops.torture.history import Row, Stored, judge
+from ops.torture.history import TOLD_S, Row, Stored, judge, judge_delays
 from server.protocol.frames import Ack
 
 ROOM, OTHER = "room:R", "room:S"
@@ -118,6 +118,10 @@ def miss_a_page(story: Story) -> None:
     story.moderator.pages.clear()
 
 
+def jump(story: Story) -> None:
+    story.b.jumps.append("room:R 4 after 2")
+
+
 def test_a_history_without_fault_is_not_faulted() -> None:
     """Where every promise was kept the judge finds nothing."""
     assert Story().rules() == set()
@@ -134,6 +138,7 @@ def test_a_history_without_fault_is_not_faulted() -> None:
         (tell_backwards, "order"),
         (tell_not_all, "gap"),
         (leave_a_hole, "gap"),
+        (jump, "gap"),
         (tell_of_another_room, "mixed"),
         (show_what_is_held, "leak"),
         (forget_a_case, "obligation"),
@@ -151,3 +156,25 @@ def test_each_broken_promise_is_found(fault: Callable[[Story], None], rule: str)
     story = Story()
     fault(story)
     assert rule in story.rules()
+
+
+@pytest.mark.parametrize(
+    ("steady_since", "told_at", "troubles", "is_late"),
+    [
+        (0.0, 10.0 + TOLD_S, (), False),
+        (0.0, 10.1 + TOLD_S, (), True),
+        (9.0, 10.1 + TOLD_S, (), True),
+        (12.0, 10.1 + TOLD_S, (), False),
+        (0.0, 10.1 + TOLD_S, ((9.0, 10.0),), False),
+        (0.0, 10.1 + TOLD_S, ((1.0, 9.0),), True),
+    ],
+)
+def test_who_was_there_is_told_in_time(
+    steady_since: float, told_at: float, troubles: tuple[tuple[float, float], ...], is_late: bool
+) -> None:
+    """A message acknowledged at 10 s is told in time to whoever was there and read, unless a fault came between."""
+    story = Story()
+    story.a.answered = {"1": 10.0}
+    story.b.told = [Told(1, "shown", "one", told_at)]
+    story.b.steady = {1: steady_since}
+    assert [found.rule for found in judge_delays([story.a, story.b], troubles)] == (["late"] if is_late else [])
