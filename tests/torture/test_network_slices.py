@@ -1,0 +1,20 @@
+"""Slices of the campaigns about the way between people and servers: cut, crowded, slow, or open in one direction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ops.torture.acks import run_acks
+
+pytestmark = pytest.mark.timeout(120)
+
+
+async def test_a_message_whose_ack_was_cut_off_is_stored_once(tmp_path: Path) -> None:
+    """Sent again on any server after its ack was lost, a message is stored once and keeps the place it was given."""
+    campaign = await run_acks(tmp_path, messages=240, seed=41, senders=8)
+    assert campaign.violations == [], str(campaign.facts())
+    assert campaign.rows == campaign.acknowledged == 240
+    assert campaign.after_commit > 40
+    assert campaign.hops > 20
