@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ops.torture.acks import run_acks
+from ops.torture.writers import run_writers
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -18,3 +19,11 @@ async def test_a_message_whose_ack_was_cut_off_is_stored_once(tmp_path: Path) ->
     assert campaign.rows == campaign.acknowledged == 240
     assert campaign.after_commit > 40
     assert campaign.hops > 20
+
+
+async def test_everybody_reads_every_room_in_its_one_order(tmp_path: Path) -> None:
+    """Writers on three servers write in the same rooms: each is told each room as the database has it."""
+    campaign = await run_writers(tmp_path, messages=60, seed=42, per_server=2, rooms=4)
+    assert campaign.violations == [], str(campaign.facts())
+    assert campaign.rows == campaign.acknowledged == 240
+    assert campaign.told == 6 * 240
