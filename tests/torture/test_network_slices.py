@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ops.torture.acks import run_acks
+from ops.torture.hops import run_hops
 from ops.torture.writers import run_writers
 
 pytestmark = pytest.mark.timeout(120)
@@ -27,3 +28,13 @@ async def test_everybody_reads_every_room_in_its_one_order(tmp_path: Path) -> No
     assert campaign.violations == [], str(campaign.facts())
     assert campaign.rows == campaign.acknowledged == 240
     assert campaign.told == 6 * 240
+
+
+async def test_who_comes_back_is_given_what_they_missed_or_told_to_read_up(tmp_path: Path) -> None:
+    """Cut off and back at another server, or after a restore: every event that was missed, or an express resync."""
+    campaign = await run_hops(tmp_path, disconnects=32, seed=43, readers=8, away_s=(0.1, 10.0))
+    assert campaign.violations == [], str(campaign.facts())
+    assert campaign.disconnects == 32
+    assert campaign.hops.exact > 10
+    assert campaign.hops.at_another > 5
+    assert campaign.hops.resyncs == {"epoch": 8}
