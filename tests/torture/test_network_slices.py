@@ -8,6 +8,7 @@ import pytest
 
 from ops.torture.acks import run_acks
 from ops.torture.hops import run_hops
+from ops.torture.oneway import run_oneway
 from ops.torture.writers import run_writers
 
 pytestmark = pytest.mark.timeout(120)
@@ -38,3 +39,11 @@ async def test_who_comes_back_is_given_what_they_missed_or_told_to_read_up(tmp_p
     assert campaign.hops.exact > 10
     assert campaign.hops.at_another > 5
     assert campaign.hops.resyncs == {"epoch": 8}
+
+
+async def test_a_way_that_is_open_in_one_direction_only_is_noticed_by_both_sides(tmp_path: Path) -> None:
+    """Four times as fast: both sides give the dead connection up in time, and the open message is stored once."""
+    campaign = await run_oneway(tmp_path, faults=4, seed=44, hurry=4.0)
+    assert campaign.violations == [], str(campaign.facts())
+    assert campaign.faults == {"up": 2, "down": 2}
+    assert campaign.sent == campaign.acknowledged > 4
