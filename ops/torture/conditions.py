@@ -32,7 +32,7 @@ class Conditions:
         if self.unpaced:
             never_slow_down()
         if self.hurry != 1.0:
-            main.Hub = functools.partial(Hub, timings=hurried(self.hurry))  # type: ignore[misc,assignment]
+            vars(main)["Hub"] = functools.partial(Hub, timings=hurried(self.hurry))
 
 
 USUAL: Final = Conditions()

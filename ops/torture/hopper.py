@@ -93,15 +93,10 @@ class Hopper:
                 await link.close()
             elif how is How.CUT:
                 link.cut()
-            else:
-                left_open = link
-        if how is How.LEFT_OPEN:
-            try:
-                await away()
-            finally:
-                left_open.cut()
-        else:
+        try:
             await away()
+        finally:
+            link.cut()
 
     async def read_to(self, urls: Sequence[str], place: int) -> None:
         """Connect once more, and read up to `place`."""

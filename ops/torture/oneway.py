@@ -98,7 +98,7 @@ class _Victim:
             await asyncio.sleep(seconds / hurry)
 
         self.proxy = proxy
-        self.down_at: float | None = None
+        self._down_at: list[float] = []
         self.chatter = Chatter(
             proxy.url,
             person,
@@ -112,8 +112,8 @@ class _Victim:
         self._name, self._rng, self._hurry = person.name, rng, hurry
 
     def _link(self, change: LinkChange) -> None:
-        if change.state is LinkState.DOWN and self.down_at is None:
-            self.down_at = time.monotonic()
+        if change.state is LinkState.DOWN:
+            self._down_at.append(time.monotonic())
 
     async def suffer(self, way: Way, campaign: OneWayCampaign) -> None:
         """Shut the way, send, wait until both sides must know, open the way, and wait until all is well."""
@@ -122,7 +122,7 @@ class _Victim:
         while chatter.feed is None:  # noqa: ASYNC110 - set by a task of its own
             await asyncio.sleep(0.01)
         await asyncio.sleep(self._rng.uniform(0.0, 15.0 / self._hurry))
-        self.down_at = None
+        self._down_at.clear()
         proxy.ends.clear()
         shut_at = time.monotonic()
         proxy.hold(way)
@@ -132,7 +132,7 @@ class _Victim:
         sending = asyncio.create_task(chatter.feed.send(body, client_id=named))
         await asyncio.sleep(HELD_S / self._hurry)
         first = {said: at - shut_at for said, at in reversed(proxy.ends)}
-        client_s, server_s = None if self.down_at is None else self.down_at - shut_at, first.get(Way.DOWN)
+        client_s, server_s = self._down_at[0] - shut_at if self._down_at else None, first.get(Way.DOWN)
         limit_s = DETECT_S / self._hurry + (ROUNDED_S if self._hurry != 1 else 0.0)
         for side, spent_s, seen in (("client", client_s, campaign.client_s), ("server", server_s, campaign.server_s)):
             if spent_s is None or spent_s > limit_s:

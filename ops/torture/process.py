@@ -52,3 +52,12 @@ def _serve(
     conditions.apply()
     killpoints.arm(kill_at)
     sys.exit(worker.main([f"--listener={os.dup(listener.fileno())}", f"--name={name}"]))
+
+
+def memory_mb(pid: int | None) -> float | None:
+    """The resident memory of a process, where /proc tells it."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

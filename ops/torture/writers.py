@@ -136,9 +136,9 @@ class _Writer:
         try:
             async with client, asyncio.TaskGroup() as tasks:
                 feeds = {}
-                for room in self.logs:
-                    feeds[room] = await client.join(room)
-                    self.logs[room].joined_at = feeds[room].view.last
+                for name, log in self.logs.items():
+                    feeds[name] = await client.join(name)
+                    log.joined_at = feeds[name].view.last
                 reading = [tasks.create_task(self._read(feed)) for feed in feeds.values()]
                 self.ready.set()
                 await begin.wait()

@@ -9,6 +9,7 @@ import pytest
 from ops.torture.acks import run_acks
 from ops.torture.hops import run_hops
 from ops.torture.oneway import run_oneway
+from ops.torture.storm import run_storm
 from ops.torture.writers import run_writers
 
 pytestmark = pytest.mark.timeout(120)
@@ -47,3 +48,14 @@ async def test_a_way_that_is_open_in_one_direction_only_is_noticed_by_both_sides
     assert campaign.violations == [], str(campaign.facts())
     assert campaign.faults == {"up": 2, "down": 2}
     assert campaign.sent == campaign.acknowledged > 4
+
+
+@pytest.mark.parametrize("opening", [False, True])
+async def test_everybody_at_once_keeps_nobody_out(tmp_path: Path, opening: bool) -> None:
+    """Cut at once, or come at once: all are live within a minute, whoever was there hears on, and nobody has a gap."""
+    campaign = await run_storm(tmp_path, sockets=120, seed=45, opening=opening, measured=False)
+    assert campaign.violations == [], str(campaign.facts())
+    assert len(campaign.live_s) == 120
+    assert campaign.acks
+    assert campaign.deliveries
+    assert campaign.pongs
