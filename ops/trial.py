@@ -112,7 +112,7 @@ async def make_trial(
 
 
 async def _members(services: Services, count: int) -> list[TrialPerson]:
-    most = len(_WORDS) * len(_BIRDS)
+    most = 2 * len(_WORDS) * len(_BIRDS)
     if count > most:
         raise ValueError(f"a trial has at most {most} members")
     gate = asyncio.Semaphore(_TOGETHER)
@@ -123,7 +123,8 @@ async def _members(services: Services, count: int) -> list[TrialPerson]:
             made = await register(services, origin, name, PASSWORD, services.settings.rules_version, new_id())
             return TrialPerson(made.requester.account, name, made.token)
 
-    names = (f"{word} {bird}" for word, bird in itertools.product(_WORDS, _BIRDS))
+    pairs = itertools.chain(itertools.product(_WORDS, _BIRDS), itertools.product(_BIRDS, _WORDS))
+    names = (f"{first} {second}" for first, second in pairs)
     return list(await asyncio.gather(*(one(n, name) for n, name in enumerate(itertools.islice(names, count), 1))))
 
 

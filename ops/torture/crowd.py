@@ -12,6 +12,7 @@ import base64
 import multiprocessing
 import os
 import random
+import socket
 import time
 from array import array
 from bisect import bisect_right
@@ -87,14 +88,19 @@ class Crowd:
 
     Args:
         ping_s: each socket asks the server for a pong so often; None: never.
+        receive_buffer: bytes that the system takes for one of them who does not read; 0: as it likes.
     """
 
-    def __init__(self, places: Sequence[Place], seed: int, ping_s: float | None = None) -> None:
+    def __init__(
+        self, places: Sequence[Place], seed: int, ping_s: float | None = None, receive_buffer: int = 0
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self._mine, theirs = context.Pipe()
-        self._process = context.Process(target=_crowd, args=(theirs, list(places), seed, ping_s), daemon=True)
-        self._live = asyncio.Condition()
+        given = (theirs, list(places), seed, ping_s, receive_buffer)
+        self._process = context.Process(target=_crowd, args=given, daemon=True)
+        self._counted = asyncio.Event()
         self._count = 0
+        self._asleep: asyncio.Future[list[int]] | None = None
         self._told: asyncio.Future[list[Story]] | None = None
 
     async def __aenter__(self) -> Self:
@@ -119,11 +125,23 @@ class Crowd:
         self._count = 0
         self._mine.send(("cut", 0.0))
 
+    async def sleep(self) -> list[int]:
+        """From now on nobody reads or says anything. Returns the ports of their sockets."""
+        self._asleep = asyncio.get_running_loop().create_future()
+        self._mine.send(("sleep", 0.0))
+        return await self._asleep
+
+    def wake(self) -> None:
+        """Everybody reads again, first what came meanwhile."""
+        self._mine.send(("wake", 0.0))
+
     async def until_live(self, count: int, within_s: float) -> bool:
         """Wait until so many are live; False if it took too long."""
         try:
-            async with asyncio.timeout(within_s), self._live:
-                await self._live.wait_for(lambda: self._count >= count)
+            async with asyncio.timeout(within_s):
+                while self._count < count:
+                    self._counted.clear()
+                    await self._counted.wait()
         except TimeoutError:
             return False
         return True
@@ -138,30 +156,29 @@ class Crowd:
         said = self._mine.recv()
         if isinstance(said, int):
             self._count = said
-            task = asyncio.ensure_future(self._wake())
-            task.add_done_callback(lambda done: None)
+            self._counted.set()
         elif self._told is not None:
             self._told.set_result(said)
-
-    async def _wake(self) -> None:
-        async with self._live:
-            self._live.notify_all()
+        elif self._asleep is not None:
+            self._asleep.set_result(said)
 
 
 # --- in the other process ---------------------------------------------------------------------------------------------
 
 
-def _crowd(pipe: Connection, places: list[Place], seed: int, ping_s: float | None) -> None:
+def _crowd(pipe: Connection, places: list[Place], seed: int, ping_s: float | None, receive_buffer: int) -> None:
     raise_open_files()
-    uvloop.run(_Room(pipe, places, seed, ping_s).run())
+    uvloop.run(_Room(pipe, places, seed, ping_s, receive_buffer).run())
 
 
 class _Room:
     """Everybody, and who they obey."""
 
-    def __init__(self, pipe: Connection, places: list[Place], seed: int, ping_s: float | None) -> None:
+    def __init__(
+        self, pipe: Connection, places: list[Place], seed: int, ping_s: float | None, receive_buffer: int
+    ) -> None:
         self.rng = random.Random(seed)  # noqa: S311 - to be repeated, not to be kept secret
-        self.ping_s = ping_s
+        self.ping_s, self.receive_buffer = ping_s, receive_buffer
         self.live = 0
         self._pipe = pipe
         self._people = [_Person(self, place) for place in places]
@@ -189,6 +206,11 @@ class _Room:
         elif what == "cut":
             for person in self._people:
                 person.cut()
+        elif what == "sleep":
+            self._pipe.send([port for person in self._people if (port := person.sleep())])
+        elif what == "wake":
+            for person in self._people:
+                person.wake()
         else:
             self._over.set()
 
@@ -220,6 +242,18 @@ class _Person(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def sleep(self) -> int | None:
+        """Read nothing and say nothing; returns the port, None without a connection."""
+        if self._transport is None:
+            return None
+        self._forget_timers()
+        self._transport.pause_reading()
+        return int(self._transport.get_extra_info("sockname")[1])
+
+    def wake(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+
     def leave(self) -> None:
         self._is_gone = True
         self._forget_timers()
@@ -242,9 +276,16 @@ class _Person(asyncio.Protocol):
         self._task = asyncio.get_running_loop().create_task(self._open())
 
     async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        there = socket.socket()
         try:
-            await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self._place.port)
+            if self._room.receive_buffer:
+                there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._room.receive_buffer)
+            there.setblocking(False)
+            await loop.sock_connect(there, ("127.0.0.1", self._place.port))
+            await loop.create_connection(lambda: self, sock=there)
         except OSError:
+            there.close()
             self._lost()
 
     def _not_live_yet(self) -> None:

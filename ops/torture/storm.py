@@ -33,7 +33,7 @@ from server.settings import load_settings
 
 PER_ROOM: Final = 20
 # Sockets of one person: an invented person is dear to make, and people have several pages open.
-SOCKETS_EACH: Final = 4
+SOCKETS_EACH: Final = 5
 WITNESSES: Final = 20
 PING_S: Final = 0.25
 TALKERS: Final = 20

@@ -9,6 +9,7 @@ import pytest
 from ops.torture.acks import run_acks
 from ops.torture.hops import run_hops
 from ops.torture.oneway import run_oneway
+from ops.torture.slow import run_slow
 from ops.torture.storm import run_storm
 from ops.torture.writers import run_writers
 
@@ -59,3 +60,13 @@ async def test_everybody_at_once_keeps_nobody_out(tmp_path: Path, opening: bool)
     assert campaign.acks
     assert campaign.deliveries
     assert campaign.pongs
+
+
+async def test_who_reads_nothing_is_let_go_and_comes_back_exactly(tmp_path: Path) -> None:
+    """Four times as fast: those who read nothing are closed in time, cost little, and miss nothing in the end."""
+    campaign = await run_slow(
+        tmp_path, rounds=1, seed=46, readers=40, sleepers=10, quiet_s=1.0, hurry=4.0, measured=False
+    )
+    assert campaign.violations == [], str(campaign.facts())
+    assert len(campaign.closed_s) == 10
+    assert campaign.told > 1_000
