@@ -42,6 +42,8 @@ LIVE_S: Final = 60.0
 LATE_MS: Final = 1_000
 LAG_MS: Final = 100
 MEMORY_MB: Final = 1_000
+# For a few figures on a machine that has other things to do.
+LEEWAY: Final = 20.0
 BEFORE_S: Final = 5.0
 AFTER_S: Final = 20.0
 COMING_S: Final = 10.0
@@ -104,23 +106,21 @@ class StormCampaign:
             "examples": [asdict(violation) for violation in self.violations[:10]],
         }
 
-    def judge_times(self, *, measured: bool) -> None:
-        """Hold the figures against what is promised; `measured`: there are enough of them to say so."""
+    def judge_times(self, leeway: float) -> None:
+        """Hold the figures against what is promised, times so many."""
         slow = [spent for spent in self.live_s if spent > LIVE_S]
         if slow or len(self.live_s) < self.sockets:
             away = self.sockets - len(self.live_s) + len(slow)
             self.violations.append(Violation("away", f"{away} sockets were not live within {LIVE_S:.0f} s"))
         if self.memory_mb is not None and self.memory_mb > MEMORY_MB:
             self.violations.append(Violation("memory", f"{self.memory_mb:.0f} MB"))
-        if not measured:
-            return
         for what, values, most in (
             ("acknowledgement", self.acks, LATE_MS),
             ("delivery", self.deliveries, LATE_MS),
             ("loop", self.pongs, LAG_MS),
         ):
             p99 = share(values, 0.99)
-            if p99 is None or p99 > most:
+            if p99 is None or p99 > most * leeway:
                 self.violations.append(Violation("late", f"{what}: p99 {p99} ms"))
 
 
@@ -138,7 +138,11 @@ async def run_storm(
     measured: bool = True,
     progress: Callable[[int, str], None] = lambda done, what: None,
 ) -> StormCampaign:
-    """Have `sockets` cut at once, or come at once, and judge what everybody noticed of it."""
+    """Have `sockets` cut at once, or come at once, and judge what everybody noticed of it.
+
+    Args:
+        measured: there is time to measure; else times may be much longer than is promised.
+    """
     raise_open_files()
     rng = random.Random(seed)  # noqa: S311 - to be repeated, not to be kept secret
     campaign = StormCampaign("opening" if opening else "storm", seed, sockets=sockets)
@@ -194,7 +198,7 @@ async def run_storm(
     campaign.resyncs = sum(len(story.skipped) for story in stories)
     campaign.sent = sum(len(log.sent) for log in spoken)
     campaign.told = sum(len(log.told) for log in logs)
-    campaign.judge_times(measured=measured)
+    campaign.judge_times(1.0 if measured else LEEWAY)
     campaign.duration_s = time.monotonic() - began
     return campaign
 
