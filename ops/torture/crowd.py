@@ -36,6 +36,7 @@ PROVEN_S: Final = 30.0
 HANDSHAKE_S: Final = 10.0
 BEAT_S: Final = 15.0
 LIVE_LOOK_S: Final = 0.05
+CUT: Final = "1006"
 _FIN_BINARY, _CLOSE, _PING, _PONG = 0x82, 0x88, 0x89, 0x8A
 _MASK: Final = bytes(4)
 
@@ -59,7 +60,7 @@ class Story:
         seqs, moments: each place that it was told of, in the order of telling, and when.
         skipped: places (first, last) that an express resync replaced.
         live: when it was live, and when it was not any more, in turn.
-        closes: codes; 1006: none came.
+        ends: how its connections ended: close code ("1006": none came), HTTP status, or "late": not live in time.
         pongs: how long the server took to answer its pings, in seconds, and (`pong_moments`) when it did.
     """
 
@@ -69,13 +70,14 @@ class Story:
     skipped: list[tuple[int, int]] = field(default_factory=list)
     live: list[float] = field(default_factory=list)
     attempts: int = 0
-    closes: Counter[int] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
     pongs: array[float] = field(default_factory=lambda: array("d"))
     pong_moments: array[float] = field(default_factory=lambda: array("d"))
 
-    def was_live(self, moment: float) -> bool:
-        """Whether it was live then."""
-        return bisect_right(self.live, moment) % 2 == 1
+    def was_live(self, since: float, until: float) -> bool:
+        """Whether it was live from one moment to another, all the time."""
+        began = bisect_right(self.live, since)
+        return began % 2 == 1 and bisect_right(self.live, until) == began
 
     def log(self, place: Place) -> Log:
         """As the judge reads it, without texts."""
@@ -228,7 +230,7 @@ class _Person(asyncio.Protocol):
         self._stage = ""
         self._is_live = False
         self._is_gone = False
-        self._close_code = 1006
+        self._end = CUT
         self._welcomed_at = 0.0
         self._timers: list[asyncio.TimerHandle] = []
         self._task: asyncio.Task[None] | None = None
@@ -270,7 +272,7 @@ class _Person(asyncio.Protocol):
     def _connect(self) -> None:
         self._forget_timers()
         self.story.attempts += 1
-        self._stage, self._close_code, self._welcomed_at = "upgrade", 1006, 0.0
+        self._stage, self._end, self._welcomed_at = "upgrade", CUT, 0.0
         self._buffer.clear()
         self._at(HANDSHAKE_S, self._not_live_yet)
         self._task = asyncio.get_running_loop().create_task(self._open())
@@ -290,11 +292,12 @@ class _Person(asyncio.Protocol):
 
     def _not_live_yet(self) -> None:
         if not self._is_live:
+            self._end = "late"
             self.cut()
 
     def _lost(self) -> None:
         self._forget_timers()
-        self.story.closes[self._close_code] += 1
+        self.story.ends[self._end] += 1
         if self._is_live:
             self._is_live = False
             self._room.live -= 1
@@ -331,6 +334,7 @@ class _Person(asyncio.Protocol):
             if not end:
                 return
             if not head.startswith(b"HTTP/1.1 101"):
+                self._end = f"HTTP {head[9:12].decode()}"
                 self.cut()
                 return
             self._buffer = bytearray(rest)
@@ -363,7 +367,7 @@ class _Person(asyncio.Protocol):
             self.story.pongs.append(now - int.from_bytes(payload, "big") / 1e9)
             self.story.pong_moments.append(now)
         elif first == _CLOSE:
-            self._close_code = int.from_bytes(payload[:2], "big") if payload else 1005
+            self._end = str(int.from_bytes(payload[:2], "big")) if payload else "1005"
             self.cut()
 
     # --- what is said ---
@@ -379,7 +383,8 @@ class _Person(asyncio.Protocol):
             self._say({**join, **after})
         elif kind == "joined":
             self._joined(said)
-        elif kind == "error" and said.get("retry") != "never":
+        elif kind == "error":
+            self._end = str(said["code"])
             self.cut()
 
     def _joined(self, said: Any) -> None:

@@ -72,7 +72,7 @@ class SlowCampaign:
     closed_s: list[float] = field(default_factory=list)
     open_still: int = 0
     grown_mb: list[float] = field(default_factory=list)
-    closes: Counter[int] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
     resyncs: int = 0
     sent: int = 0
     told: int = 0
@@ -94,6 +94,7 @@ class SlowCampaign:
             "closed_s_p50": _of(self.closed_s, 0.5),
             "closed_s_max": _of(self.closed_s, 1.0),
             "never_closed": self.open_still,
+            "ends": dict(self.ends),
             "memory_grown_mb_max": round(max(self.grown_mb), 1) if self.grown_mb else None,
             "told_to_read_up": self.resyncs,
             "sent": self.sent,
@@ -183,7 +184,7 @@ async def run_slow(
     logs = [story.log(place) for place, story in told]
     campaign.violations += judge(logs, [], await look(settings, read_stored), senders=[log])
     _measure(campaign, log, stories, spans)
-    campaign.closes = sum((story.closes for story in dreams), Counter())
+    campaign.ends = sum((story.ends for story in dreams), Counter())
     campaign.resyncs = sum(len(story.skipped) for story in dreams)
     campaign.sent, campaign.told = len(log.sent), sum(len(each.told) for each in logs)
     _hold_against(campaign, measured=measured)

@@ -57,6 +57,7 @@ class StormCampaign:
 
     Attributes:
         live_s: from the moment of the storm until each socket was live.
+        ends: how connections ended: by a close code, a status of HTTP, or a deadline of the client's.
         acks, deliveries: of messages sent from that moment on, until the last was live and some seconds more.
         pongs: how long the server took for a pong in that time.
         quiet_pongs: the same before.
@@ -67,6 +68,7 @@ class StormCampaign:
     sockets: int = 0
     live_s: list[float] = field(default_factory=list)
     attempts: int = 0
+    ends: Counter[str] = field(default_factory=Counter)
     acks: list[float] = field(default_factory=list)
     deliveries: list[float] = field(default_factory=list)
     pongs: list[float] = field(default_factory=list)
@@ -88,6 +90,7 @@ class StormCampaign:
             "live_s_p99": _seconds(self.live_s, 0.99),
             "live_s_max": _seconds(self.live_s, 1.0),
             "attempts": self.attempts,
+            "ends": dict(self.ends),
             "ack_ms_p50": share(self.acks, 0.5),
             "ack_ms_p99": share(self.acks, 0.99),
             "delivery_ms_p50": share(self.deliveries, 0.5),
@@ -195,6 +198,7 @@ async def run_storm(
         back[0] - storm_at for story in stories if (back := [at for at in story.live[::2] if at > storm_at])
     ]
     campaign.attempts = sum(story.attempts for story in stories)
+    campaign.ends = sum((story.ends for story in stories), Counter())
     campaign.resyncs = sum(len(story.skipped) for story in stories)
     campaign.sent = sum(len(log.sent) for log in spoken)
     campaign.told = sum(len(log.told) for log in logs)
@@ -242,8 +246,8 @@ def _measure(
     for place, story in told:
         for of, at in zip(story.seqs, story.moments, strict=True):
             sent_at = asked.get((place.feed, of))
-            # Whoever was away then is given it when they come back; how long that takes is another question.
-            if sent_at is not None and story.was_live(sent_at):
+            # Whoever was away meanwhile is given it when they come back; how long that takes is another question.
+            if sent_at is not None and story.was_live(sent_at, at):
                 campaign.deliveries.append((at - sent_at) * 1000)
         for at, spent in zip(story.pong_moments, story.pongs, strict=True):
             if at <= until:
