@@ -36,6 +36,7 @@ PROVEN_S: Final = 30.0
 HANDSHAKE_S: Final = 10.0
 BEAT_S: Final = 15.0
 LIVE_LOOK_S: Final = 0.05
+AGAIN_S: Final = 0.5
 CUT: Final = "1006"
 _FIN_BINARY, _CLOSE, _PING, _PONG = 0x82, 0x88, 0x89, 0x8A
 _MASK: Final = bytes(4)
@@ -60,7 +61,8 @@ class Story:
         seqs, moments: each place that it was told of, in the order of telling, and when.
         skipped: places (first, last) that an express resync replaced.
         live: when it was live, and when it was not any more, in turn.
-        ends: how its connections ended: close code ("1006": none came), HTTP status, or "late": not live in time.
+        ends: how its connections ended: close code ("1006": none came), HTTP status, or "late": no welcome
+            came in time.
         pongs: how long the server took to answer its pings, in seconds, and (`pong_moments`) when it did.
     """
 
@@ -274,7 +276,7 @@ class _Person(asyncio.Protocol):
         self.story.attempts += 1
         self._stage, self._end, self._welcomed_at = "upgrade", CUT, 0.0
         self._buffer.clear()
-        self._at(HANDSHAKE_S, self._not_live_yet)
+        self._at(HANDSHAKE_S, self._not_welcome_yet)
         self._task = asyncio.get_running_loop().create_task(self._open())
 
     async def _open(self) -> None:
@@ -290,8 +292,8 @@ class _Person(asyncio.Protocol):
             there.close()
             self._lost()
 
-    def _not_live_yet(self) -> None:
-        if not self._is_live:
+    def _not_welcome_yet(self) -> None:
+        if not self._welcomed_at:
             self._end = "late"
             self.cut()
 
@@ -378,14 +380,19 @@ class _Person(asyncio.Protocol):
             self._event(said)
         elif kind == "welcome":
             self._welcomed_at = time.monotonic()
-            join = {"t": "join", "client_id": f"crowd-{self.story.attempts:08d}", "feed": self._place.feed}
-            after = {"after": {"epoch": self._epoch, "seq": self._seq}} if self._epoch else {}
-            self._say({**join, **after})
+            self._join()
         elif kind == "joined":
             self._joined(said)
+        elif kind == "error" and self._welcomed_at and said.get("retry") != "never":
+            self._at(max(AGAIN_S, said.get("retry_after_ms", 0) / 1_000), self._join)
         elif kind == "error":
             self._end = str(said["code"])
             self.cut()
+
+    def _join(self) -> None:
+        join = {"t": "join", "client_id": f"crowd-{self.story.attempts:08d}", "feed": self._place.feed}
+        after = {"after": {"epoch": self._epoch, "seq": self._seq}} if self._epoch else {}
+        self._say({**join, **after})
 
     def _joined(self, said: Any) -> None:
         if not said.get("recovered"):

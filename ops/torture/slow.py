@@ -181,7 +181,7 @@ async def run_slow(
             stories = await reading.tell()
             dreams = await sleeping.tell()
     told = [(place, story) for place, story in zip((*awake, *asleep), (*stories, *dreams), strict=True)]
-    logs = [story.log(place) for place, story in told]
+    logs = [story.log(place) for place, story in told if story.live]
     campaign.violations += judge(logs, [], await look(settings, read_stored), senders=[log])
     _measure(campaign, log, stories, spans)
     campaign.ends = sum((story.ends for story in dreams), Counter())

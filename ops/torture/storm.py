@@ -191,7 +191,7 @@ async def run_storm(
             campaign.violations.append(Violation("ended", "the server ended"))
     told = list(zip((*places, *watching), (*stories, *witnessed), strict=True))
     spoken = [chatter.log for chatter in chatters]
-    logs = [*spoken, *(story.log(place) for place, story in told)]
+    logs = [*spoken, *(story.log(place) for place, story in told if story.live)]
     campaign.violations += judge(logs, [], await look(settings, read_stored))
     _measure(campaign, spoken, told, storm_at, until)
     campaign.live_s = [
