@@ -199,6 +199,9 @@ class _Room:
             await asyncio.sleep(LIVE_LOOK_S)
         for person in self._people:
             person.leave()
+        # Watching it has made it refuse what does not fit at once.
+        loop.remove_reader(self._pipe.fileno())
+        os.set_blocking(self._pipe.fileno(), True)
         self._pipe.send([person.story for person in self._people])
         await asyncio.Event().wait()
 
