@@ -36,6 +36,7 @@ PROVEN_S: Final = 30.0
 HANDSHAKE_S: Final = 10.0
 BEAT_S: Final = 15.0
 LIVE_LOOK_S: Final = 0.05
+BREATH_S: Final = 1.0
 AGAIN_S: Final = 0.5
 CUT: Final = "1006"
 _FIN_BINARY, _CLOSE, _PING, _PONG = 0x82, 0x88, 0x89, 0x8A
@@ -130,7 +131,7 @@ class Crowd:
         self._mine.send(("cut", 0.0))
 
     async def sleep(self) -> list[int]:
-        """From now on nobody reads or says anything. Returns the ports of their sockets."""
+        """From now on nobody reads; they only show that they are there. Returns the ports of their sockets."""
         self._asleep = asyncio.get_running_loop().create_future()
         self._mine.send(("sleep", 0.0))
         return await self._asleep
@@ -250,15 +251,23 @@ class _Person(asyncio.Protocol):
             self._transport.abort()
 
     def sleep(self) -> int | None:
-        """Read nothing and say nothing; returns the port, None without a connection."""
+        """Read nothing, and show no other sign of it; returns the port, None without a connection."""
         if self._transport is None:
             return None
         self._forget_timers()
         self._transport.pause_reading()
+        self._breathe()
         return int(self._transport.get_extra_info("sockname")[1])
+
+    def _breathe(self) -> None:
+        """A pong that nobody asked for: whoever sleeps is not closed for being silent."""
+        self._write(bytes((_PONG, 0x80)) + _MASK)
+        self._at(BREATH_S, self._breathe)
 
     def wake(self) -> None:
         if self._transport is not None:
+            self._forget_timers()
+            self._at(BEAT_S, self._beat)
             self._transport.resume_reading()
 
     def leave(self) -> None:
