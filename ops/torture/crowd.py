@@ -158,7 +158,14 @@ class Crowd:
         return await self._told
 
     def _heard(self) -> None:
-        said = self._mine.recv()
+        try:
+            said = self._mine.recv()
+        except (EOFError, OSError):
+            asyncio.get_running_loop().remove_reader(self._mine.fileno())
+            for waiting in (self._asleep, self._told):
+                if waiting is not None and not waiting.done():
+                    waiting.set_exception(RuntimeError("the crowd is gone"))
+            return
         if isinstance(said, int):
             self._count = said
             self._counted.set()
