@@ -214,7 +214,11 @@ class _Room:
         await asyncio.Event().wait()
 
     def _obey(self) -> None:
-        what, over_s = self._pipe.recv()
+        try:
+            what, over_s = self._pipe.recv()
+        except EOFError:
+            # The campaign is gone without a word: nobody is left to tell anything.
+            os._exit(1)
         if what == "come":
             for person in self._people:
                 person.come_in(self.rng.uniform(0.0, over_s))
