@@ -510,7 +510,7 @@ def torture_kill(
 @torture.command("restart")
 @speaks_plainly
 def torture_restart(
-    people: Annotated[int, typer.Option(min=20, max=500, help="Connected all the time.")] = 300,
+    people: Annotated[int, typer.Option(min=20, max=1_000, help="Connected all the time.")] = 1_000,
     pause: Annotated[float, typer.Option(min=0, help="Seconds between two restarts.")] = 35.0,
     seed: Seed = None,
     as_json: Json = False,

@@ -65,8 +65,15 @@ class Trial:
     environ: dict[str, str]
 
 
-async def make_trial(folder: Path, database_url: str, *, rooms: int, per_room: int, moderators: int = 0) -> Trial:
-    """Prepare the empty database of `database_url` and fill it with people. `folder` is given the key file."""
+async def make_trial(
+    folder: Path, database_url: str, *, rooms: int, per_room: int, moderators: int = 0, everywhere: bool = False
+) -> Trial:
+    """Prepare the empty database of `database_url` and fill it with people.
+
+    Args:
+        folder: is given the key file.
+        everywhere: the same `per_room` people belong to every room; else each room has its own.
+    """
     key_file = folder / "trial.key"
     if not key_file.exists():
         make_key(key_file)
@@ -90,8 +97,9 @@ async def make_trial(folder: Path, database_url: str, *, rooms: int, per_room: i
     )
     async with open_services(settings) as services:
         feeds = [await make_room(services, RoomKind.COMMUNITY, f"Room {n + 1}", "A trial") for n in range(rooms)]
-        people = await _members(services, rooms * per_room)
-        members = tuple(tuple(people[n * per_room : (n + 1) * per_room]) for n in range(rooms))
+        people = await _members(services, per_room if everywhere else rooms * per_room)
+        first = [0 if everywhere else n * per_room for n in range(rooms)]
+        members = tuple(tuple(people[begin : begin + per_room]) for begin in first)
 
         def join(tx: Tx) -> None:
             for feed, belonging in zip(feeds, members, strict=True):
@@ -104,7 +112,7 @@ async def make_trial(folder: Path, database_url: str, *, rooms: int, per_room: i
 
 
 async def _members(services: Services, count: int) -> list[TrialPerson]:
-    most = len(_WORDS) * len(_BIRDS)
+    most = 2 * len(_WORDS) * len(_BIRDS)
     if count > most:
         raise ValueError(f"a trial has at most {most} members")
     gate = asyncio.Semaphore(_TOGETHER)
@@ -115,7 +123,8 @@ async def _members(services: Services, count: int) -> list[TrialPerson]:
             made = await register(services, origin, name, PASSWORD, services.settings.rules_version, new_id())
             return TrialPerson(made.requester.account, name, made.token)
 
-    names = (f"{word} {bird}" for word, bird in itertools.product(_WORDS, _BIRDS))
+    pairs = itertools.chain(itertools.product(_WORDS, _BIRDS), itertools.product(_BIRDS, _WORDS))
+    names = (f"{first} {second}" for first, second in pairs)
     return list(await asyncio.gather(*(one(n, name) for n, name in enumerate(itertools.islice(names, count), 1))))
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -57,6 +59,12 @@ def read_report(index: str) -> Run:
     """The suite's `index.json` about our agent."""
     cases = json.loads(index).get(AGENT, {})
     return Run({case: (found["behavior"], found["behaviorClose"]) for case, found in cases.items()})
+
+
+def find_suite() -> Path | None:
+    """The suite's program `wstest`, by EVENKEEL_WSTEST or on the path; None where it is not installed."""
+    named = os.environ.get("EVENKEEL_WSTEST") or shutil.which("wstest")
+    return Path(named).absolute() if named else None
 
 
 async def run_suite(wstest: Path, progress: Callable[[str], None] = lambda line: None) -> Run:

@@ -55,8 +55,9 @@ class Log:
     Attributes:
         sent: client id -> text, in the order of sending.
         acks: client id -> every acknowledgement that came for it, also repeated ones.
-        answered: client id -> when its first acknowledgement came.
+        asked, answered: client id -> when it was first sent, and when its first acknowledgement came.
         told: new places, each as it was first told, in the order of telling.
+        skipped: places (first, last) that a client was told to read up instead of being told each.
         pages: ids of calls that reached this person's page.
         gave_up: the client ended for ever, though the server came back each time.
         steady: since when it had been following and reading without a break when it was told of a place, by place.
@@ -68,8 +69,10 @@ class Log:
     joined_at: int = 0
     sent: dict[str, str] = field(default_factory=dict)
     acks: dict[str, list[Ack]] = field(default_factory=dict)
+    asked: dict[str, float] = field(default_factory=dict)
     answered: dict[str, float] = field(default_factory=dict)
     told: list[Told] = field(default_factory=list)
+    skipped: list[tuple[int, int]] = field(default_factory=list)
     pages: set[str] = field(default_factory=set)
     links: int = 0
     gave_up: bool = False
@@ -150,7 +153,7 @@ class Chatter:
                 self._name, len(self.log.sent), URGENT if self._rng.random() < self._urgent else self._rng.choice(CLEAN)
             )
             named = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
-            self.log.sent[named] = body
+            self.log.sent[named], self.log.asked[named] = body, time.monotonic()
             ack = await feed.send(body, client_id=named)
             self.log.acks.setdefault(named, []).append(ack)
             self.log.answered[named] = time.monotonic()

@@ -22,6 +22,7 @@ from typing import Final, Self
 from sqlalchemy import select
 
 from ops.doctor import look
+from ops.torture.conditions import USUAL, Conditions
 from ops.torture.process import ServerFactory
 from server.jobs.lease import JOBS
 from server.settings import load_settings
@@ -39,21 +40,34 @@ class Cluster:
         environ: as `ops.trial.Trial` has it, with REDIS_URL where there are several.
         folder: is given the log of all of them.
         origins: other addresses by which clients reach them, as a proxy's or a balancer's; written as an Origin is.
+        conditions: what is different from a real server.
 
     Attributes:
-        urls: where each is reached, by its number.
+        urls, ports: where each is reached, by its number.
         log: what all of them have written.
     """
 
-    def __init__(self, count: int, environ: Mapping[str, str], folder: Path, origins: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        count: int,
+        environ: Mapping[str, str],
+        folder: Path,
+        origins: Sequence[str] = (),
+        conditions: Conditions = USUAL,
+    ) -> None:
         self.log = folder / "cluster.log"
         self._listeners: list[socket.socket] = [bind("127.0.0.1", 0) for _ in range(count)]
         self._servers: dict[int, ForkServerProcess] = {}
-        self.urls = tuple(f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in self._listeners)
+        self.ports: tuple[int, ...] = tuple(listener.getsockname()[1] for listener in self._listeners)
+        self.urls = tuple(f"http://127.0.0.1:{port}" for port in self.ports)
         self._environ = dict(environ)
         if origins:
             self._environ["EVENKEEL_ORIGINS"] = ",".join((*self.urls, *origins))
-        self._factory = ServerFactory(self._environ, self.log)
+        if conditions.send_buffer:
+            for listener in self._listeners:
+                # Every connection that is taken from here has it too.
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, conditions.send_buffer)
+        self._factory = ServerFactory(self._environ, self.log, conditions)
 
     async def __aenter__(self) -> Self:
         try:
@@ -74,6 +88,10 @@ class Cluster:
     def start(self, n: int, kill_at: str = "") -> None:
         """Start server `n`, at first or again, without waiting for it."""
         self._servers[n] = self._factory.start(self._listeners[n], kill_at, name=f"server-{n}")
+
+    def pid(self, n: int) -> int | None:
+        """The process of server `n`; None once it has ended."""
+        return self._servers[n].pid if self._servers[n].is_alive() else None
 
     def signal(self, n: int, number: signal.Signals) -> None:
         """Send server `n` a signal, such as SIGSTOP or SIGTERM."""

@@ -9,84 +9,61 @@ import asyncio
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Annotated, Any, Final
 
 import typer
 
 from ops.output import FAILED, Json, answer, speaks_plainly
 
 Seed = Annotated[int | None, typer.Option(help="To repeat a campaign's choices; a new one if not given.")]
-Faults = Annotated[int | None, typer.Option("--faults", min=1, help="How many; a whole campaign if not given.")]
+Faults = Annotated[
+    int | None,
+    typer.Option(
+        "--faults", min=1, help="How many (messages, sockets, rounds: see its figures); a whole campaign if not given."
+    ),
+]
 
 
 def add_to(torture: typer.Typer) -> None:
     """Add the commands to the group `torture`."""
-    torture.command("power")(power)
-    torture.command("disk")(disk)
-    torture.command("redis")(redis)
-    torture.command("postgres")(postgres)
-    torture.command("revoke")(revoke)
-    torture.command("stop")(stop)
-    torture.command("clock")(clock)
-    torture.command("limits")(limits)
-    torture.command("canaries")(canaries)
+    for name, what in _ONE_BY_ONE.items():
+        torture.command(name, help=what)(_command(name))
     torture.command("simulate")(simulate)
     torture.command("all")(everything)
 
 
-@speaks_plainly
-def power(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
-    """Cut the power below SQLite while people send; nothing that was acknowledged may be lost."""
-    run_one("power", faults, seed, as_json)
+# What they do, for a person who looks for one; what each promises is in `ops.torture.campaigns`.
+_ONE_BY_ONE: Final = MappingProxyType(
+    {
+        "power": "Cut the power below SQLite while people send; nothing that was acknowledged may be lost.",
+        "disk": "Let commits fail on a full or broken disk; nothing acknowledged may be lost, no restart be needed.",
+        "redis": "Kill, freeze and cut the Redis of three servers; nothing may be lost or come after six seconds.",
+        "postgres": "Crash the PostgreSQL of three servers; nothing acknowledged may be lost, no call made twice.",
+        "revoke": "Take people's rights away while they listen; within seconds they may hear nothing more.",
+        "acks": "Cut acknowledgements off after the commit; each message may be stored once, at one place.",
+        "writers": "Write in the same rooms by way of three servers; everybody must read them in one order.",
+        "hops": "Cut readers off, move them between servers, restore a backup; they may miss nothing unawares.",
+        "storm": "Cut thousands of sockets at once; all must be back within a minute, and nobody else be kept waiting.",
+        "opening": "Let thousands come at once, as the clock strikes; the same.",
+        "slow": "Let a hundred sockets read nothing; nobody else may be slower for it, and they must be let go.",
+        "oneway": "Shut one direction of a connection; both sides must notice, and the open message be stored once.",
+        "stop": "Let each part that keeps people safe stand still; within a minute something else must say so.",
+        "clock": "Let clocks jump, and live through both nights in which they are set; each call comes once, in time.",
+        "limits": "Take the room on the disk, or the descriptors, away; no sender may be deceived, help has to go on.",
+        "canaries": "Send words that nobody else says down every path; none may be found in a log, a number or a file.",
+    }
+)
 
 
-@speaks_plainly
-def disk(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
-    """Let commits fail on a full or broken disk; nothing acknowledged may be lost, and no restart be needed."""
-    run_one("disk", faults, seed, as_json)
+def _command(name: str) -> Callable[..., None]:
+    @speaks_plainly
+    def command(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
+        run_one(name, faults, seed, as_json)
 
-
-@speaks_plainly
-def redis(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
-    """Kill, freeze and cut the Redis of three servers; nothing may be lost or come later than six seconds."""
-    run_one("redis", faults, seed, as_json)
-
-
-@speaks_plainly
-def postgres(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
-    """Crash the PostgreSQL of three servers; nothing that was acknowledged may be lost, no call made again later."""
-    run_one("postgres", faults, seed, as_json)
-
-
-@speaks_plainly
-def revoke(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
-    """Take people's rights away while they listen on three servers; within seconds they may hear nothing more."""
-    run_one("revoke", faults, seed, as_json)
-
-
-@speaks_plainly
-def stop(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
-    """Let each part that keeps people safe stand still; within a minute something else must say so, calls go on."""
-    run_one("stop", faults, seed, as_json)
-
-
-@speaks_plainly
-def clock(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
-    """Let clocks jump under load, and live through both nights in which they are set; each call comes once, in time."""
-    run_one("clock", faults, seed, as_json)
-
-
-@speaks_plainly
-def limits(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
-    """Take the room on the disk, or the descriptors, away; no sender may be deceived, and help has to go on."""
-    run_one("limits", faults, seed, as_json)
-
-
-@speaks_plainly
-def canaries(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
-    """Send words that nobody else says down every path; none may be found in a log, a number or a database file."""
-    run_one("canaries", faults, seed, as_json)
+    return command
 
 
 @speaks_plainly
@@ -107,7 +84,7 @@ def everything(
     as_json: Json = False,
 ) -> None:
     """Every campaign, one after the other."""
-    from ops.torture.campaigns import CAMPAIGNS, new_seed, write_results
+    from ops.torture.campaigns import CAMPAIGNS, new_seed, verdict, write_results
 
     chosen = new_seed() if seed is None else seed
     found: dict[str, dict[str, Any]] = {}
@@ -117,7 +94,7 @@ def everything(
         if results is not None:
             write_results(results, chosen, found)
     broken = [name for name, facts in found.items() if not facts["ok"]]
-    lines = [f"{name}: {'every promise kept' if facts['ok'] else 'BROKEN'}" for name, facts in found.items()]
+    lines = [f"{name}: {verdict(facts)}" for name, facts in found.items()]
     answer(as_json, {"seed": chosen, "ok": not broken, "campaigns": found}, *lines)
     if broken:
         raise typer.Exit(FAILED)
@@ -148,7 +125,7 @@ def _figures(name: str, faults: int | None, seed: int) -> dict[str, Any]:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
     campaign = CAMPAIGNS[name]
     count = faults or campaign.whole
-    _say(f"seed {seed}")
+    _say(f"seed {seed}, {count} {campaign.counts}")
 
     def progress(done: int, what: str) -> None:
         _say(f"{done} of {count}: {what}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import time
 from collections import Counter
@@ -23,7 +22,7 @@ import msgspec
 
 from ops.torture.clients import Chatter
 from ops.torture.mutate import MARKER, Mutator, framed
-from ops.torture.process import ServerFactory
+from ops.torture.process import ServerFactory, memory_mb
 from ops.trial import TrialPerson, make_trial
 from server.protocol.codec import Codec
 from server.protocol.frames import Error, Hello
@@ -116,9 +115,9 @@ async def run_frames(
             warm = max(WARM_LEAST, int(count * WARM_SHARE))
             fuzz = _Fuzz(run, port, people, trial.rooms[0], rng)
             await fuzz.until(min(warm, count), progress)
-            run.memory_mb.append(_memory_mb(server))
+            run.memory_mb.append(memory_mb(server.pid))
             await fuzz.until(count, progress)
-            run.memory_mb.append(_memory_mb(server))
+            run.memory_mb.append(memory_mb(server.pid))
         await _stop(run, server)
     finally:
         server.kill()
@@ -291,15 +290,6 @@ def _request(port: int, codec: Codec, token: str) -> bytes:
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
         f"Sec-WebSocket-Protocol: {codec.subprotocol}\r\nAuthorization: Bearer {token}\r\n\r\n"
     ).encode()
-
-
-def _memory_mb(server: ForkServerProcess) -> float | None:
-    """The resident memory of the worker, where /proc tells it."""
-    try:
-        pages = int(Path(f"/proc/{server.pid}/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 async def _stop(run: FrameRun, server: ForkServerProcess) -> None:

@@ -19,7 +19,7 @@ Each rule of the delivery contract has a name here; a violation says which rule,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -155,13 +155,21 @@ def _unowned(conn: Connection) -> tuple[str, ...]:
     return (*conn.execute(duties).scalars(), *conn.execute(matters).scalars())
 
 
-def judge(members: Sequence[Log], staff: Sequence[Log], stored: Stored) -> list[Violation]:
-    """Every promise that was not kept; empty if all were."""
-    found = [*judge_stored(stored), *_of_calls(stored), *_of_texts(members, stored)]
+def judge(members: Sequence[Log], staff: Sequence[Log], stored: Stored, senders: Sequence[Log] = ()) -> list[Violation]:
+    """Every promise that was not kept; empty if all were.
+
+    A log is of one feed; who follows several has several. `senders` send and read nothing.
+    """
+    everybody = (*members, *senders)
+    found = [*judge_stored(stored), *_of_calls(stored), *_of_texts(everybody, stored), *_strangers(everybody, stored)]
+    for log in everybody:
+        found += _of_sending(log, stored)
+    rooms: dict[str, dict[int, Row]] = {}
+    for row in stored.messages.values():
+        rooms.setdefault(row.feed, {})[row.seq] = row
     for log in members:
-        found += judge_sending(log, stored)
-        found += _of_reading(log, stored)
-    found += [Violation("gave_up", log.account) for log in (*members, *staff) if log.gave_up]
+        found += _of_reading(log, stored, rooms.get(log.feed, {}))
+    found += [Violation("gave_up", log.account) for log in (*everybody, *staff) if log.gave_up]
     found += [Violation("gap", f"{log.account} was told {jump}") for log in (*members, *staff) for jump in log.jumps]
     for log in staff:
         missed = stored.pages.get(log.account, frozenset()) - log.pages
@@ -193,6 +201,10 @@ def _of_calls(stored: Stored) -> list[Violation]:
 
 def judge_sending(log: Log, stored: Stored, *, finished: bool = True) -> list[Violation]:
     """A member's own record of what they sent; not `finished`: what is not answered yet may still be."""
+    return _of_sending(log, stored, finished=finished) + _strangers([log], stored)
+
+
+def _of_sending(log: Log, stored: Stored, *, finished: bool = True) -> list[Violation]:
     found = []
     places: list[int] = []
     for named in log.sent:
@@ -209,8 +221,14 @@ def judge_sending(log: Log, stored: Stored, *, finished: bool = True) -> list[Vi
                 found.append(Violation("doubled", named))
     if places != sorted(places):
         found.append(Violation("order", f"what {log.account} sent"))
-    strangers = {named for author, named in stored.messages if author == log.account} - set(log.sent)
-    return found + [Violation("doubled", named) for named in sorted(strangers)]
+    return found
+
+
+def _strangers(logs: Sequence[Log], stored: Stored) -> list[Violation]:
+    """What is stored as somebody's and was sent by nobody."""
+    authors = {log.account for log in logs}
+    sent = {(log.account, named) for log in logs for named in log.sent}
+    return [Violation("doubled", key[1]) for key in sorted(stored.messages) if key[0] in authors and key not in sent]
 
 
 def _of_texts(members: Sequence[Log], stored: Stored) -> list[Violation]:
@@ -225,22 +243,27 @@ def _of_texts(members: Sequence[Log], stored: Stored) -> list[Violation]:
     ]
 
 
-def _of_reading(log: Log, stored: Stored) -> list[Violation]:
-    """A member's own record of the room: every place once, in order, and nothing of what is held."""
+def _of_reading(log: Log, stored: Stored, room: Mapping[int, Row]) -> list[Violation]:
+    """A member's own record of the room: every place once, in order, and nothing of what is held.
+
+    Places that they were expressly told to read up (`Log.skipped`) need not have been told one by one.
+    """
     found = []
     seen = [told.of for told in log.told]
     # Events may have followed the join before the client could note where it stood.
     after = min([log.joined_at, *(place - 1 for place in seen[:1])])
     expected = list(range(after + 1, stored.heads[log.feed] + 1))
+    if log.skipped:
+        skipped = {place for first, last in log.skipped for place in range(first, last + 1)}
+        expected = [place for place in expected if place not in skipped]
     if seen != expected:
         missing, surplus = Counter(expected) - Counter(seen), Counter(seen) - Counter(expected)
         rule = "gap" if missing else "doubled" if surplus else "order"
         found.append(
             Violation(rule, f"{log.account} missed {sorted(missing)[:5]}, had {sorted(surplus)[:5]} too often")
         )
-    by_place = {row.seq: row for row in stored.messages.values() if row.feed == log.feed}
     for told in log.told:
-        row = by_place.get(told.of)
+        row = room.get(told.of)
         if row is not None and row.state == "held" and row.author != log.account and told.body is not None:
             found.append(Violation("leak", row.id))
     return found

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
@@ -54,21 +55,23 @@ class FaultProxy:
     """Carries connections to port `target` of this machine while the block lasts.
 
     Args:
-        target: the server's port.
+        target: the server's port; `aim` changes it.
         listener: a bound socket to listen on, which stays open; without one, a free port of 127.0.0.1.
 
     Attributes:
         url: where clients connect, as http.
         opened: connections that were ever taken; cuts: those that were reset, by command or by `cut_after`.
         carried: bytes that went through, by direction.
+        ends: when an end of a connection said that it ends (`time.monotonic`), and the direction in which it spoke.
     """
 
-    def __init__(self, target: int, listener: socket.socket | None = None) -> None:
+    def __init__(self, target: int = 0, listener: socket.socket | None = None) -> None:
         self._target = target
         self._socket = socket.create_server(("127.0.0.1", 0)) if listener is None else listener.dup()
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.opened = self.cuts = 0
         self.carried: Counter[Way] = Counter()
+        self.ends: list[tuple[Way, float]] = []
         self._faults = {way: _Fault() for way in Way}
         self._takes = True
         self._lines: set[_Line] = set()
@@ -92,6 +95,10 @@ class FaultProxy:
     def open_lines(self) -> int:
         """Connections that are carried now, also those on which nothing comes through."""
         return len(self._lines)
+
+    def aim(self, target: int) -> None:
+        """Connections that come from now on go to this port; those that are carried stay where they are."""
+        self._target = target
 
     async def until_opened(self, count: int) -> None:
         """Wait until `count` connections were ever taken."""
@@ -244,8 +251,11 @@ class _Line:
             try:
                 data = await reader.read(CHUNK_BYTES)
             except OSError:
+                self._proxy.ends.append((way, time.monotonic()))
                 await self._tell_reset(fault)
                 return
+            if not data:
+                self._proxy.ends.append((way, time.monotonic()))
             await queue.put((loop.time() + fault.delay_s, data))
 
     async def _write(self, way: Way, queue: asyncio.Queue[tuple[float, bytes]]) -> None:

@@ -27,6 +27,7 @@ from moderation.types import Level
 from ops.doctor import look
 from ops.torture.clients import Chatter
 from ops.torture.cluster import Cluster
+from ops.torture.conditions import raise_open_files
 from ops.torture.history import Violation, judge, read_stored
 from ops.trial import Trial, TrialPerson, make_trial
 from server.main import DRAIN_S
@@ -221,6 +222,7 @@ async def run_restarts(
     Args:
         pause_s: between two restarts.
     """
+    raise_open_files()
     rng = random.Random(seed)  # noqa: S311 - chosen at random, to be repeated, not to be kept secret
     began = time.monotonic()
     rooms = max(1, people // PER_ROOM)

@@ -45,7 +45,8 @@ class Timings:
 
     Attributes:
         hello_s: until `hello` must have come.
-        ping_s: of silence before a ping; dead_s: of silence before the connection counts as lost.
+        ping_s: of silence before a ping; dead_s: of silence before the connection counts as lost. The timer rounds up,
+            and both sides are to know within 25 s.
         slow_s: how long a connection may lag; unsent_bytes: how much may wait for it.
         command_s: how long a command may take.
         look_s: between looks at the heads of feeds and at the sessions; again_s: after one that failed.
@@ -53,8 +54,8 @@ class Timings:
     """
 
     hello_s: float = 5.0
-    ping_s: float = 20.0
-    dead_s: float = 45.0
+    ping_s: float = 12.0
+    dead_s: float = 22.0
     slow_s: float = 10.0
     command_s: float = 10.0
     look_s: float = 5.0

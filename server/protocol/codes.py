@@ -235,7 +235,7 @@ CLOSES: dict[CloseCode, CloseAdvice] = {
     CloseCode.SERVICE_RESTART: CloseAdvice("The server restarts.", reconnect=True),
     CloseCode.TRY_LATER: CloseAdvice("The server is over its load.", reconnect=True, min_delay_ms=5_000),
     CloseCode.SLOW_CONSUMER: CloseAdvice("The client read too slowly; resume by position.", reconnect=True),
-    CloseCode.HEARTBEAT_LOST: CloseAdvice("No heartbeat came for three beats.", reconnect=True),
+    CloseCode.HEARTBEAT_LOST: CloseAdvice("Nothing came from the client for too long.", reconnect=True),
     CloseCode.RESTARTING: CloseAdvice("The time that `drain` gave is over.", reconnect=True),
     CloseCode.SESSION_ENDED: CloseAdvice("The session ended: sign in first.", reconnect=False, sign_in=True),
     CloseCode.FORBIDDEN: CloseAdvice("This account or origin may not connect.", reconnect=False),

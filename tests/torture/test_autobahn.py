@@ -10,6 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from ops.torture.autobahn import read_report, run_suite
+from ops.torture.campaigns import CAMPAIGNS, write_results
 from ops.torture.echo import echo_server
 from server.errors import Misconfigured
 
@@ -50,3 +51,17 @@ async def test_a_suite_that_does_not_run_is_no_green_run(tmp_path: Path) -> None
     silent.chmod(0o755)
     with pytest.raises(Misconfigured, match="no module"):
         await run_suite(silent)
+
+
+async def test_a_suite_that_is_not_installed_is_not_said_to_be_green(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Among all campaigns it is written down as not measured, and fails nobody's run."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("EVENKEEL_WSTEST", raising=False)
+    facts = await CAMPAIGNS["autobahn"].run(tmp_path, 1, 7, lambda done, what: None)
+    write_results(tmp_path / "RESULTS.md", 7, {"autobahn": facts})
+    written = (tmp_path / "RESULTS.md").read_text()
+    assert "## autobahn: not measured" in written
+    assert "every promise kept" not in written
+    assert facts["ok"]

@@ -178,3 +178,32 @@ def test_who_was_there_is_told_in_time(
     story.b.told = [Told(1, "shown", "one", told_at)]
     story.b.steady = {1: steady_since}
     assert [found.rule for found in judge_delays([story.a, story.b], troubles)] == (["late"] if is_late else [])
+
+
+def test_what_somebody_was_told_to_read_up_is_no_gap() -> None:
+    """Places that an express resync replaced are not missed; one place beside them is."""
+    story = Story()
+    story.b.told = story.b.told[:1]
+    story.b.skipped = [(2, 2)]
+    assert story.rules() == set()
+    story.b.told = []
+    assert story.rules() == {"gap"}
+
+
+def test_who_only_sends_is_judged_by_what_they_sent() -> None:
+    """Somebody who reads nothing misses nothing, but what they sent must be stored, at its place and once."""
+    story = Story()
+    story.a.told = []
+    assert judge([story.b, story.c], [story.moderator], story.stored, senders=[story.a]) == []
+    lose(story)
+    found = judge([story.b, story.c], [story.moderator], story.stored, senders=[story.a])
+    assert "lost" in {violation.rule for violation in found}
+
+
+def test_one_person_may_keep_a_log_for_each_room() -> None:
+    """What somebody sent into another room is theirs too, and doubled in none."""
+    story = Story()
+    story.c.account = "A"
+    story.put(n3=row(1, "3", "A", OTHER))
+    story.change(messages={key: made for key, made in story.stored.messages.items() if key[0] == "A"})
+    assert story.rules() == set()

@@ -211,6 +211,33 @@ async def test_leaving_it_ends_every_connection(scene: Scene) -> None:
         await asyncio.wait_for(reader.read(), SOON_S)
 
 
+async def test_new_connections_go_where_it_is_aimed(scene: Scene) -> None:
+    """Another aim changes where the next connection goes, and moves none that is there."""
+    reader, writer = await scene.connect()
+    writer.write(b"a")
+    assert await reader.readexactly(1) == b"a"
+    async with FaultProxy(int(scene.proxy.url.rpartition(":")[2])) as other:
+        scene.proxy.aim(int(other.url.rpartition(":")[2]))
+        other.refuse()
+        second, _ = await scene.connect()
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(second.read(), SOON_S) == b""
+        writer.write(b"b")
+        assert await reader.readexactly(1) == b"b"
+
+
+async def test_an_end_is_noted_when_it_is_said_and_not_when_it_arrives(scene: Scene) -> None:
+    """Behind a way that is shut, the line still knows who gave it up."""
+    reader, writer = await scene.connect()
+    writer.write(b"a")
+    assert await reader.readexactly(1) == b"a"
+    assert scene.proxy.ends == []
+    scene.proxy.hold()
+    writer.write_eof()
+    assert await says_nothing(reader)
+    assert [way for way, _ in scene.proxy.ends] == [Way.UP]
+
+
 async def test_what_can_not_be_done_is_refused(scene: Scene) -> None:
     """A delay without end and a rate of nothing are mistakes of the caller."""
     with pytest.raises(ValueError, match="delay"):
