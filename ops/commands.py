@@ -438,6 +438,16 @@ def bench_console(
     answer(as_json, figures, *_goals(figures), *lines)
 
 
+@bench.command("hub")
+@speaks_plainly
+def bench_hub(rounds: Rounds = 3, seconds: Seconds = 3.0, folder: Folder = None, as_json: Json = False) -> None:
+    """What the hub adds to the bare writing of frames: durability off, 2,000 sockets, beside a floor in turns."""
+    from ops.bench.hub import bench_hub as run
+
+    figures = run(folder, rounds=rounds, seconds=seconds, progress=_say)
+    answer(as_json, figures, *_goals(figures))
+
+
 @bench.command("first-run")
 @speaks_plainly
 def bench_first_run(as_json: Json = False) -> None:
