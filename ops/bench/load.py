@@ -20,7 +20,7 @@ from typing import Final
 import msgpack  # type: ignore[import-untyped]
 
 _ACK: Final = b"\xa1t\xa3ack"
-_EVENT: Final = b"\xa5event"
+EVENT_MARK: Final = b"\xa5event"
 _ERROR: Final = b"\xa5error"
 _CARRIED: Final = len(_ACK) - 1
 # As the SDK makes them: the time in milliseconds, then what makes it unique.
@@ -75,14 +75,14 @@ class _Connection:
 
 
 class Load:
-    """Connections to one server, seated and ready to send."""
+    """Connections, seated and ready to send; of several servers, each is given the next connection in turn."""
 
-    def __init__(self, port: int, seats: Sequence[Seat]) -> None:
+    def __init__(self, ports: Sequence[int], seats: Sequence[Seat]) -> None:
         self._salt = os.urandom(3).hex()
         self.sent = 0
         self._connections = [
             _Connection(sock, [message_frame(seat.feed, body) for body in BODIES])
-            for sock, seat in zip(open_sockets(port, seats), seats, strict=True)
+            for sock, seat in zip(_in_turn(ports, seats), seats, strict=True)
         ]
         self._poll = select.epoll()
         self._by_fd = {}
@@ -165,7 +165,7 @@ class Load:
             if not data:
                 raise RuntimeError("the server closed a connection")
             whole = connection.carry + data
-            self.deliveries += whole.count(_EVENT)
+            self.deliveries += whole.count(EVENT_MARK)
             acks = whole.count(_ACK)
             if _ERROR in whole:
                 raise RuntimeError("the server refused a message")
@@ -185,6 +185,12 @@ class Load:
             if time.perf_counter() > deadline:
                 raise RuntimeError("messages were not acknowledged")
             self._serve_once(time.perf_counter() + 0.1, again=False)
+
+
+def _in_turn(ports: Sequence[int], seats: Sequence[Seat]) -> list[socket.socket]:
+    """A socket for each seat, in their order, on one port after the other."""
+    parts = [iter(open_sockets(port, seats[n :: len(ports)])) for n, port in enumerate(ports)]
+    return [next(parts[n % len(ports)]) for n in range(len(seats))]
 
 
 def open_sockets(
@@ -247,8 +253,12 @@ def message_frame(feed: str, body: str) -> tuple[bytearray, int]:
 
 
 def _frame(command: dict[str, str]) -> bytes:
-    """A masked binary frame. The mask is zero: the server unmasks it at the same cost, and it can be written ahead."""
-    payload: bytes = msgpack.packb(command)
+    """The frame of a command."""
+    return masked_frame(msgpack.packb(command))
+
+
+def masked_frame(payload: bytes) -> bytes:
+    """One whole binary frame as a client sends it. The mask is zero: the server unmasks it at the same cost."""
     size = len(payload)
     head = bytes((0x82, 0x80 | size)) if size < 126 else bytes((0x82, 0xFE)) + size.to_bytes(2, "big")
     return head + bytes(4) + payload

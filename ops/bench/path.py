@@ -91,7 +91,7 @@ def _round(place: Path, trial: Trial, shape: Shape, seconds: float) -> Round:
     ]
     flushes = flush_ms(place, 100)
     with serving(trial) as server:
-        load = Load(server.port, seats)
+        load = Load([server.port], seats)
         try:
             at_rate = load.open_loop(OPEN_RATE, seconds) if shape.per_room == 20 else None
             flushes += flush_ms(place, 100)
