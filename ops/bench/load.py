@@ -194,13 +194,17 @@ def _in_turn(ports: Sequence[int], seats: Sequence[Seat]) -> list[socket.socket]
 
 
 def open_sockets(
-    port: int, seats: Sequence[Seat], source: str = "", *, taken: Callable[[int], None] = lambda count: None
+    port: int,
+    seats: Sequence[Seat],
+    source: str = "",
+    *,
+    taken: Callable[[Sequence[socket.socket]], None] = lambda seated: None,
 ) -> list[socket.socket]:
     """A socket for each seat, signed in and, where the seat names a feed, joined; a crowd at a time.
 
     Args:
         source: the loopback address that they come from; "": the usual one.
-        taken: told how many are seated, after each crowd.
+        taken: told who is seated by now, after each crowd.
 
     Raises:
         RuntimeError: the server turned somebody away.
@@ -220,7 +224,7 @@ def open_sockets(
         for sock, seat in zip(sockets, crowd, strict=True):
             if seat.feed:
                 _read_until(sock, b"joined")
-        taken(len(seated))
+        taken(seated)
     return seated
 
 
@@ -232,7 +236,7 @@ def open_raw(port: int, path: str) -> socket.socket:
 
 
 def _connect(port: int, path: str, source: str, more: str) -> socket.socket:
-    sock = socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(source, 0) if source else None)
+    sock = socket.create_connection(("127.0.0.1", port), timeout=60, source_address=(source, 0) if source else None)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     key = base64.b64encode(os.urandom(16)).decode()
     sock.sendall(

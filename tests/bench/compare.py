@@ -45,7 +45,19 @@ class Server:
 
 def servers(python: str) -> tuple[Server, ...]:
     """Ours without and with durability, and the others of the yardstick."""
-    ours = (sys.executable, "-m", "tests.bench.server", "--port", "{port}", "--place", "{place}", "--sizes", "{size}")
+    ours = (
+        sys.executable,
+        "-m",
+        "tests.bench.server",
+        "--port",
+        "{port}",
+        "--place",
+        "{place}",
+        "--sizes",
+        "{size}",
+        "--connections",
+        "{n}",
+    )
     naive = ("-m", "uvicorn", "starlette_naive:app", "--app-dir", "servers", "--host", "127.0.0.1", "--port", "{port}")
     quiet = ("--log-level", "warning", "--no-access-log", "--ws", "websockets-sansio")
     return (
@@ -78,20 +90,28 @@ def _fails(command: list[str], folder: Path) -> bool:
     return ran.returncode != 0
 
 
-def compare(kit: Path, python: str, sizes: list[int], rounds: int, seconds: float, connections: int) -> dict[str, Any]:
+def compare(
+    kit: Path, python: str, sizes: list[int], rounds: int, seconds: float, connections: int, only: str = ""
+) -> dict[str, Any]:
     """Medians for each server that is there, ratios to socketify's among them, and whether the goals were met."""
     with tempfile.TemporaryDirectory(prefix="evenkeel-compare-") as made:
         copy = Path(made) / "kit"
         shutil.copytree(kit, copy, ignore=shutil.ignore_patterns("results", "venv*"))
         (copy / "results").mkdir(exist_ok=True)
         known = servers(python)
-        there = [server for server in known if is_there(server, python, copy)]
+        wanted = [server for server in known if not only or server.name in only.split(",")]
+        there = [server for server in wanted if is_there(server, python, copy)]
         figures: dict[str, Any] = {}
         for size in sizes:
             runs: dict[str, list[dict[str, float]]] = {server.name: [] for server in there}
             for _ in range(rounds):
                 for server in there:
-                    runs[server.name].append(_measure(server, copy, size, seconds, connections))
+                    run = _measure(server, copy, size, seconds, connections)
+                    runs[server.name].append(run)
+                    said = (
+                        f"{server.name}: {run['deliv_s']:,.0f} deliveries/s, {run['cpu_s_per_M']:.1f} s for a million"
+                    )
+                    print(f"rooms of {size}, {said}", file=sys.stderr)  # noqa: T201 - progress
             figures[f"rooms_of_{size}"] = {
                 server.name: _medians(runs[server.name]) if server in there else NOT_MEASURED for server in known
             }
@@ -117,12 +137,12 @@ def goal_against(figures: dict[str, Any], size: int) -> dict[str, Any]:
 
 def _measure(server: Server, kit: Path, size: int, seconds: float, connections: int) -> dict[str, float]:
     """One run of the yardstick against a server that is started for it."""
-    place = kit / "place.json"
-    place.unlink(missing_ok=True)
+    place = kit / f"of-{size}" / "place.json"
+    place.parent.mkdir(exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    words = {"port": str(port), "place": str(place), "size": str(size)}
+    words = {"port": str(port), "place": str(place), "size": str(size), "n": str(connections)}
     ours = server.dialect == "evenkeel"
     command = [*_on_core(0), *(part.format(**words) for part in server.command)]
     paths = {**os.environ, "PYTHONPATH": str(HERE)}
@@ -172,9 +192,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--connections", type=int, default=2_000)
+    parser.add_argument("--only", default="", help="names, with commas; the others are not measured")
     given = parser.parse_args()
     sizes = [int(size) for size in given.sizes.split(",")]
-    figures = compare(given.kit, given.python, sizes, given.rounds, given.seconds, given.connections)
+    figures = compare(given.kit, given.python, sizes, given.rounds, given.seconds, given.connections, given.only)
     print(json.dumps(figures, indent=2))  # noqa: T201 - the answer of a program
     return 0
 

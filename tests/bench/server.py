@@ -2,7 +2,9 @@
 
     python -m tests.bench.server --port 9000 --place FILE [--without durability] [--sizes 2,20] [--connections 2000]
 
-FILE is written before the port answers: {"tokens": [...], "rooms": {"20": [...]}}. It serves until it is told to stop.
+FILE says what the dialect has to know: {"tokens": [...], "rooms": {"20": [...]}, "environ": {...}}. Where it is not
+there yet, it is written, and the database beside it; a worker is given a copy of that database. It serves until it is
+told to stop.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import argparse
 import asyncio
 import json
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -20,11 +23,12 @@ from typing import Any
 from ops.trial import make_trial, seat_again
 
 PEOPLE = 500
+DATABASE = "bench.db"
 
 
 async def prepare(folder: Path, connections: int, sizes: list[int]) -> tuple[dict[str, str], dict[str, Any]]:
     """A database in `folder`; returns a worker's environment, and what the dialect has to know."""
-    people = await make_trial(folder, f"sqlite:///{folder / 'bench.db'}", rooms=1, per_room=min(PEOPLE, connections))
+    people = await make_trial(folder, f"sqlite:///{folder / DATABASE}", rooms=1, per_room=min(PEOPLE, connections))
     rooms = {}
     for size in sizes:
         rooms[str(size)] = (await seat_again(people, rooms=connections // size, per_room=size)).rooms
@@ -41,10 +45,14 @@ def main() -> int:
     parser.add_argument("--sizes", default="2,20,500,2000")
     parser.add_argument("--connections", type=int, default=2_000)
     given = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="evenkeel-bench-", dir=given.place.parent))
-    sizes = [int(size) for size in given.sizes.split(",")]
-    environ, place = asyncio.run(prepare(folder, given.connections, sizes))
-    given.place.write_text(json.dumps(place), encoding="utf-8")
+    folder = given.place.parent
+    if not given.place.exists():
+        sizes = [int(size) for size in given.sizes.split(",")]
+        environ, place = asyncio.run(prepare(folder, given.connections, sizes))
+        given.place.write_text(json.dumps({**place, "environ": environ}), encoding="utf-8")
+    environ = json.loads(given.place.read_text(encoding="utf-8"))["environ"]
+    copy = shutil.copy(folder / DATABASE, tempfile.mkdtemp(prefix="evenkeel-bench-", dir=folder))
+    environ["DATABASE_URL"] = f"sqlite:///{copy}"
     listener = socket.create_server(("127.0.0.1", given.port), backlog=2048)
     listener.set_inheritable(True)
     added = {"EVENKEEL_PORT": str(given.port), "EVENKEEL_BENCH_WITHOUT": given.without}
