@@ -438,6 +438,40 @@ def bench_console(
     answer(as_json, figures, *_goals(figures), *lines)
 
 
+@bench.command("hub")
+@speaks_plainly
+def bench_hub(rounds: Rounds = 3, seconds: Seconds = 3.0, folder: Folder = None, as_json: Json = False) -> None:
+    """What the hub adds to the bare writing of frames: durability off, 2,000 sockets, beside a floor in turns."""
+    from ops.bench.hub import bench_hub as run
+
+    figures = run(folder, rounds=rounds, seconds=seconds, progress=_say)
+    answer(as_json, figures, *_goals(figures))
+
+
+@bench.command("scale")
+@speaks_plainly
+def bench_scale(rounds: Rounds = 3, seconds: Seconds = 5.0, as_json: Json = False) -> None:
+    """Two workers beside one on PostgreSQL and Redis: what they cost, and how long a message takes across."""
+    from ops.bench.scale import bench_scale as run
+
+    figures = run(rounds=rounds, seconds=seconds, progress=_say)
+    answer(as_json, figures, *_goals(figures))
+
+
+@bench.command("idle")
+@speaks_plainly
+def bench_idle(
+    connections: Annotated[int, typer.Option(min=1, help="As far as the limits of this machine go.")] = 10_000,
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Connections that do nothing, on one process: memory for each, and the processor time of their heartbeats."""
+    from ops.bench.idle import bench_idle as run
+
+    figures = run(folder, connections=connections, progress=_say)
+    answer(as_json, figures, *_goals(figures))
+
+
 @bench.command("first-run")
 @speaks_plainly
 def bench_first_run(as_json: Json = False) -> None:
@@ -449,9 +483,11 @@ def bench_first_run(as_json: Json = False) -> None:
 
 
 def _goals(figures: dict[str, Any]) -> list[str]:
-    """A line for each goal: met or missed, by what, against what."""
+    """A line for each goal: met or missed, by what, against what; or that it was not measured."""
     return [
-        f"{'met   ' if goal['met'] else 'MISSED'}  {name}: {goal['value']:,.1f}"
+        f"        {name}: {goal['value']}"
+        if isinstance(goal["value"], str)
+        else f"{'met   ' if goal['met'] else 'MISSED'}  {name}: {goal['value']:,.1f}"
         f" (goal {'at least' if 'at_least' in goal else 'at most'} {goal.get('at_least', goal.get('at_most')):,.1f})"
         for name, goal in figures["goals"].items()
     ]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,7 @@ from server.actions.services import Services
 from server.ids import new_id
 from server.main import open_services
 from server.rooms import Member
-from server.settings import load_settings, make_key
+from server.settings import Settings, load_settings, make_key
 from server.store.accounts import insert_shift
 from server.store.migrate import TEST, prepare_database
 from server.store.rooms import set_standing
@@ -87,7 +88,25 @@ async def make_trial(
         # A machine that is kept busy on purpose must not turn a clean text into an unchecked one.
         "EVENKEEL_SCREENING_DEADLINE_MS": "1000",
     }
-    settings = load_settings(
+    async with open_services(_settings(database_url, key_file)) as services:
+        people = await _members(services, per_room if everywhere else rooms * per_room)
+        feeds, members = await _rooms(services, people * rooms if everywhere else people, per_room)
+        staff = tuple([await _moderator(services, n) for n in range(moderators)])
+    return Trial(feeds, members, staff, environ)
+
+
+async def seat_again(trial: Trial, *, rooms: int, per_room: int) -> Trial:
+    """The same people of the same database once more, in new rooms; where there are more seats, each has several."""
+    everybody = [person for belonging in trial.members for person in belonging]
+    people = list(itertools.islice(itertools.cycle(everybody), rooms * per_room))
+    settings = _settings(trial.environ["DATABASE_URL"], Path(trial.environ["EVENKEEL_KEY_FILE"]))
+    async with open_services(settings) as services:
+        feeds, members = await _rooms(services, people, per_room)
+    return replace(trial, rooms=feeds, members=members)
+
+
+def _settings(database_url: str, key_file: Path) -> Settings:
+    return load_settings(
         database_url=database_url,
         key_file=key_file,
         kind=TEST,
@@ -95,20 +114,24 @@ async def make_trial(
         argon2_passes=1,
         screening_deadline_ms=1000,
     )
-    async with open_services(settings) as services:
-        feeds = [await make_room(services, RoomKind.COMMUNITY, f"Room {n + 1}", "A trial") for n in range(rooms)]
-        people = await _members(services, per_room if everywhere else rooms * per_room)
-        first = [0 if everywhere else n * per_room for n in range(rooms)]
-        members = tuple(tuple(people[begin : begin + per_room]) for begin in first)
 
-        def join(tx: Tx) -> None:
-            for feed, belonging in zip(feeds, members, strict=True):
-                for person in belonging:
-                    set_standing(tx, feed.partition(":")[2], person.account, Member.ACTIVE)
 
-        await services.store.write(join, feeds)
-        staff = tuple([await _moderator(services, n) for n in range(moderators)])
-    return Trial(tuple(feeds), members, staff, environ)
+async def _rooms(
+    services: Services, people: Sequence[TrialPerson], per_room: int
+) -> tuple[tuple[str, ...], tuple[tuple[TrialPerson, ...], ...]]:
+    """Rooms of `per_room` for all of `people`, and who belongs to each."""
+    members = tuple(tuple(people[at : at + per_room]) for at in range(0, len(people), per_room))
+    feeds = await asyncio.gather(
+        *(make_room(services, RoomKind.COMMUNITY, f"Room {n}", "A trial") for n in range(1, len(members) + 1))
+    )
+
+    def join(tx: Tx) -> None:
+        for feed, belonging in zip(feeds, members, strict=True):
+            for account in {person.account for person in belonging}:
+                set_standing(tx, feed.partition(":")[2], account, Member.ACTIVE)
+
+    await services.store.write(join, feeds)
+    return tuple(feeds), members
 
 
 async def _members(services: Services, count: int) -> list[TrialPerson]:

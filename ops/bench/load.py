@@ -13,19 +13,21 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgpack  # type: ignore[import-untyped]
 
 _ACK: Final = b"\xa1t\xa3ack"
-_EVENT: Final = b"\xa5event"
+EVENT_MARK: Final = b"\xa5event"
 _ERROR: Final = b"\xa5error"
 _CARRIED: Final = len(_ACK) - 1
 # As the SDK makes them: the time in milliseconds, then what makes it unique.
-_ID_BYTES: Final = 29
-_PLACE: Final = b"#" * _ID_BYTES
+ID_BYTES: Final = 29
+_PLACE: Final = b"#" * ID_BYTES
+# Fewer than a server lets wait to be accepted.
+_CROWD: Final = 50
 
 # About 200 bytes each: the length of what people write, and nothing in it for the filter to find.
 BODIES: Final = (
@@ -44,7 +46,7 @@ BODIES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """One connection to make: whose token, and the room it sits in."""
+    """One connection to make: whose token, and the room it sits in ("": none)."""
 
     token: str
     feed: str
@@ -73,12 +75,15 @@ class _Connection:
 
 
 class Load:
-    """Connections to one server, seated and ready to send."""
+    """Connections, seated and ready to send; of several servers, each is given the next connection in turn."""
 
-    def __init__(self, port: int, seats: Sequence[Seat]) -> None:
+    def __init__(self, ports: Sequence[int], seats: Sequence[Seat]) -> None:
         self._salt = os.urandom(3).hex()
         self.sent = 0
-        self._connections = [self._open(port, seat) for seat in seats]
+        self._connections = [
+            _Connection(sock, [message_frame(seat.feed, body) for body in BODIES])
+            for sock, seat in zip(_in_turn(ports, seats), seats, strict=True)
+        ]
         self._poll = select.epoll()
         self._by_fd = {}
         for connection in self._connections:
@@ -139,7 +144,7 @@ class Load:
         frame, id_at = connection.feed_frame[connection.n % len(connection.feed_frame)]
         connection.n += 1
         self.sent += 1
-        frame[id_at : id_at + _ID_BYTES] = f"{time.time_ns() // 1_000_000:012x}-{self._salt}{self.sent:010d}".encode()
+        frame[id_at : id_at + ID_BYTES] = f"{time.time_ns() // 1_000_000:012x}-{self._salt}{self.sent:010d}".encode()
         connection.waiting.append(at)
         # A frame is far smaller than a socket's buffer, and few are ever under way on one connection.
         if connection.sock.send(frame) != len(frame):
@@ -160,7 +165,7 @@ class Load:
             if not data:
                 raise RuntimeError("the server closed a connection")
             whole = connection.carry + data
-            self.deliveries += whole.count(_EVENT)
+            self.deliveries += whole.count(EVENT_MARK)
             acks = whole.count(_ACK)
             if _ERROR in whole:
                 raise RuntimeError("the server refused a message")
@@ -181,31 +186,83 @@ class Load:
                 raise RuntimeError("messages were not acknowledged")
             self._serve_once(time.perf_counter() + 0.1, again=False)
 
-    def _open(self, port: int, seat: Seat) -> _Connection:
-        sock = socket.create_connection(("127.0.0.1", port), timeout=20)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        key = base64.b64encode(os.urandom(16)).decode()
-        sock.sendall(
-            f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
-            f"Sec-WebSocket-Protocol: evenkeel.v1.msgpack\r\nAuthorization: Bearer {seat.token}\r\n\r\n".encode()
-        )
-        _read_until(sock, b"\r\n\r\n")
-        sock.sendall(_frame({"t": "hello", "client_id": "bench-hello", "client": "bench"}))
-        _read_until(sock, b"welcome")
-        sock.sendall(_frame({"t": "join", "client_id": "bench-join", "feed": seat.feed}))
-        _read_until(sock, b"joined")
-        frames = []
-        for body in BODIES:
-            command = {"t": "send", "client_id": _PLACE.decode(), "feed": seat.feed, "body": body}
-            frame = _frame(command)
-            frames.append((bytearray(frame), frame.index(_PLACE)))
-        return _Connection(sock, frames)
+
+def _in_turn(ports: Sequence[int], seats: Sequence[Seat]) -> list[socket.socket]:
+    """A socket for each seat, in their order, on one port after the other."""
+    parts = [iter(open_sockets(port, seats[n :: len(ports)])) for n, port in enumerate(ports)]
+    return [next(parts[n % len(ports)]) for n in range(len(seats))]
+
+
+def open_sockets(
+    port: int,
+    seats: Sequence[Seat],
+    source: str = "",
+    *,
+    taken: Callable[[Sequence[socket.socket]], None] = lambda seated: None,
+) -> list[socket.socket]:
+    """A socket for each seat, signed in and, where the seat names a feed, joined; a crowd at a time.
+
+    Args:
+        source: the loopback address that they come from; "": the usual one.
+        taken: told who is seated by now, after each crowd.
+
+    Raises:
+        RuntimeError: the server turned somebody away.
+    """
+    seated: list[socket.socket] = []
+    for start in range(0, len(seats), _CROWD):
+        crowd = seats[start : start + _CROWD]
+        sockets = [_connect(port, "/ws", source, _sign(seat.token)) for seat in crowd]
+        seated += sockets
+        for sock in sockets:
+            _read_until(sock, b"\r\n\r\n")
+            sock.sendall(_frame({"t": "hello", "client_id": "bench-hello", "client": "bench"}))
+        for sock, seat in zip(sockets, crowd, strict=True):
+            _read_until(sock, b"welcome")
+            if seat.feed:
+                sock.sendall(_frame({"t": "join", "client_id": "bench-join", "feed": seat.feed}))
+        for sock, seat in zip(sockets, crowd, strict=True):
+            if seat.feed:
+                _read_until(sock, b"joined")
+        taken(seated)
+    return seated
+
+
+def open_raw(port: int, path: str) -> socket.socket:
+    """A socket that was answered with 101 for `path` and has said nothing yet."""
+    sock = _connect(port, path, "", "")
+    _read_until(sock, b"\r\n\r\n")
+    return sock
+
+
+def _connect(port: int, path: str, source: str, more: str) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", port), timeout=60, source_address=(source, 0) if source else None)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    key = base64.b64encode(os.urandom(16)).decode()
+    sock.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{more}\r\n".encode()
+    )
+    return sock
+
+
+def _sign(token: str) -> str:
+    return f"Sec-WebSocket-Protocol: evenkeel.v1.msgpack\r\nAuthorization: Bearer {token}\r\n"
+
+
+def message_frame(feed: str, body: str) -> tuple[bytearray, int]:
+    """A message's frame, and where in it the ID_BYTES bytes of its client id stand."""
+    frame = _frame({"t": "send", "client_id": _PLACE.decode(), "feed": feed, "body": body})
+    return bytearray(frame), frame.index(_PLACE)
 
 
 def _frame(command: dict[str, str]) -> bytes:
-    """A masked binary frame. The mask is zero: the server unmasks it at the same cost, and it can be written ahead."""
-    payload: bytes = msgpack.packb(command)
+    """The frame of a command."""
+    return masked_frame(msgpack.packb(command))
+
+
+def masked_frame(payload: bytes) -> bytes:
+    """One whole binary frame as a client sends it. The mask is zero: the server unmasks it at the same cost."""
     size = len(payload)
     head = bytes((0x82, 0x80 | size)) if size < 126 else bytes((0x82, 0xFE)) + size.to_bytes(2, "big")
     return head + bytes(4) + payload

@@ -38,6 +38,12 @@ PARKED_MOST: Final = 1_000
 RECENT_MOST: Final = 1_000
 REPLAY_CHUNK: Final = 32
 FOLLOW_TRIES: Final = 3
+# A flush of this many writes holds up the loop for a millisecond or more. The next one waits for some turns of the
+# loop, so that what came meanwhile is read, screened and stored by then and leaves in the same writes. Without it,
+# messages fall into groups that take turns, and each member is written to for each group: 9.1 s of a core for a million
+# deliveries in rooms of 500 became 5.5, in rooms of 2,000 5.3 became 2.8 (same minutes, November 2026).
+LARGE_FLUSH: Final = 256
+TURNS_AFTER: Final = 6
 _NOBODY: Final[Mapping[Reader, list[bytes]]] = MappingProxyType({})
 
 
@@ -51,6 +57,8 @@ class Delivery:
         self._dirty: list[Feed] = []
         self._answering: list[Reader] = []
         self._flush_asked = False
+        self._turns_left = 0
+        self._written = 0  # writes of the last flush
         self._delivered = 0  # not counted yet
         self._gaps = Gaps(verbs, spawn, self._offer)
         self._catching: set[Reader] = set()
@@ -140,11 +148,20 @@ class Delivery:
     def _ask_flush(self) -> None:
         if not self._flush_asked:
             self._flush_asked = True
-            asyncio.get_running_loop().call_soon(self.flush)
+            self._turns_left = TURNS_AFTER if self._written >= LARGE_FLUSH else 0
+            asyncio.get_running_loop().call_soon(self._flush_in_turn)
+
+    def _flush_in_turn(self) -> None:
+        if self._turns_left:
+            self._turns_left -= 1
+            asyncio.get_running_loop().call_soon(self._flush_in_turn)
+        elif self._flush_asked:
+            self.flush()
 
     def flush(self) -> None:
         """Write everything that is pending: events first, then replies."""
         self._flush_asked = False
+        self._written = 0
         dirty, self._dirty = self._dirty, []
         answering, self._answering = self._answering, []
         # Who is answered in this tick is written to once, events and answers in one: the author of a message in a room
@@ -188,6 +205,7 @@ class Delivery:
                 except Exception:  # its connection is lost, as it will soon be told; nobody else suffers
                     failed += 1
             count += len(members)
+        self._written += count
         self._delivered += count * len(events)
         if failed:
             _log.warning("writes_failed", feed=feed.name, count=failed)
