@@ -36,6 +36,7 @@ from server.store.schema import case_history, obligation
 
 SERVERS: Final = 3
 PER_ROOM: Final = 20
+TOGETHER: Final = 50
 # Between two messages of one person: what is tested here is coming back, not load.
 REST_S: Final = 10.0
 OFFLINE_S: Final = 5.0
@@ -235,9 +236,12 @@ async def run_restarts(
         async with cluster, asyncio.TaskGroup() as tasks:
             looking = tasks.create_task(balancer.keep_looking(cluster))
             crowd = list(_crowd(balancer.url, trial, rng, campaign))
-            for someone in crowd:
-                tasks.create_task(someone.chatter.run(over))
-            await asyncio.gather(*(someone.chatter.connected.wait() for someone in crowd))
+            for start in range(0, len(crowd), TOGETHER):
+                # How many may come at once is for another campaign, and all clients of this one share a process.
+                batch = crowd[start : start + TOGETHER]
+                for someone in batch:
+                    tasks.create_task(someone.chatter.run(over))
+                await asyncio.gather(*(someone.chatter.connected.wait() for someone in batch))
             progress(f"{len(crowd)} people are connected")
             async with Client(balancer.url, token=trial.members[0][0].token) as asking:
                 await asking.help()
