@@ -94,7 +94,7 @@ class LiveVerbs:
         now = self._services.clock.now()
         alive = await accounts.sessions_alive(self._services, session_ids)
         # Asked after all sessions or only some: what is known of the others stands for as long as it is believed.
-        known = {session: at for session, at in self._found_alive.items() if to_us(now) - at < BELIEVED_US}
+        known = {session: at for session, at in self._found_alive.items() if 0 <= to_us(now) - at < BELIEVED_US}
         self._found_alive = {**known, **dict.fromkeys(alive, to_us(now))}
         for session in set(session_ids) - alive:
             self._found_alive.pop(session, None)
@@ -108,7 +108,7 @@ class LiveVerbs:
     async def _check_session(self, requester: Requester) -> None:
         """Raises NotSignedIn if the session idled out, came to its absolute end, or was ended elsewhere."""
         now, found = self._services.clock.now_us(), self._found_alive.get(requester.session)
-        if found is not None and now - found < BELIEVED_US:
+        if found is not None and 0 <= now - found < BELIEVED_US:
             return
         if not await accounts.sessions_alive(self._services, (requester.session,)):
             raise NotSignedIn("Your session has ended. Please sign in again.", code="expired")

@@ -27,7 +27,9 @@ from server.actions.post_message import post_message
 from server.actions.rooms import make_room, remove_from_room
 from server.actions.services import Revocations
 from server.auth.requester import Requester
+from server.errors import NotSignedIn
 from server.ids import new_id
+from server.live.dispatch import LiveVerbs
 from server.protocol.codec import Codec
 from server.protocol.frames import (
     Ack,
@@ -70,6 +72,17 @@ async def a_writer(edge: Edge, feed: str) -> Requester:
 
 
 # --- item 5 -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_clock_that_is_set_back_makes_no_session_live_longer(edge: Edge) -> None:
+    """What was found before the clock was set back is asked for again, not believed until the clock comes there."""
+    feed, robin = await a_room(edge), await registered(edge.services, "Robin")
+    verbs = LiveVerbs(edge.services)
+    await verbs.follow(robin.requester, feed, None)
+    await fast_forward(edge.services, -timedelta(hours=1))
+    await sign_out(edge.services, robin.requester)
+    with pytest.raises(NotSignedIn):
+        await verbs.follow(robin.requester, feed, None)
 
 
 @pytest.mark.parametrize("end", ["idle", "absolute"])
