@@ -69,8 +69,6 @@ HELD_S: Final = (3.0, 6.0)
 SEEN_S: Final = 4.0
 # As for a holder of the lease that died: by then somebody calls, by the clock as it is now.
 GOES_ON_S: Final = 10.0
-# A jump under which nobody waits for anything shows nothing.
-SOMEBODY_S: Final = 30.0
 # A call that was under way at the moment of a jump may be made again: what says who makes it is a time, too.
 UNDER_WAY_S: Final = 2.0
 # People stay signed in, whatever the clock says: sessions that end are another promise.
@@ -203,9 +201,9 @@ async def _jump(
     campaign.jumps[kind] += 1
     by = JUMPS[step]
     held_s = scene.rng.uniform(*HELD_S)
-    until = time.monotonic() + SOMEBODY_S
-    while not await look(scene.settings, _duties) and time.monotonic() < until:  # noqa: ASYNC110 - rows set no event
-        await asyncio.sleep(0.2)
+    # Somebody who says nothing more: a new message would begin their ladder anew, by the clock as it is then.
+    await scene.chatters[PER_ROOM + 1].client.help()
+    await asyncio.sleep(1.0)
     moments.append(time.time())
     if whose == "database":
         await store.fast_forward(by)
@@ -252,14 +250,6 @@ async def _look_around(campaign: ClockCampaign, scene: Scene, kind: str) -> None
 def _now(conn: Connection) -> datetime:
     """The database's clock of a campaign: the machine's own, mapped as the database says."""
     return from_us(read_mapping(conn).apply(real_us()))
-
-
-def _duties(conn: Connection) -> int:
-    """How many urgent duties there are that a jump could make wait."""
-    open_ones = select(func.count()).where(
-        obligation.c.state.in_(list(URGENT_WAITS)), obligation.c.level == int(Level.URGENT)
-    )
-    return int(conn.execute(open_ones).scalar_one())
 
 
 def _waits(conn: Connection) -> list[tuple[str, float]]:
