@@ -92,11 +92,13 @@ def load_lists() -> Matcher:
     return Matcher.load()
 
 
-def build_screening(settings: Settings, watch: Watch | None = None) -> Screening:
-    """The gate to the filter, with the installed lists and policy."""
+def build_screening(
+    settings: Settings, watch: Watch | None = None, now_ns: Callable[[], int] = time.monotonic_ns
+) -> Screening:
+    """The gate to the filter, with the installed lists and policy; a check's deadline is by `now_ns`."""
     watch = watch or Watch()
     deadline = timedelta(milliseconds=settings.screening_deadline_ms)
-    pipeline = Pipeline(load_lists(), DispositionPolicy.load(), time.monotonic_ns, deadline=deadline)
+    pipeline = Pipeline(load_lists(), DispositionPolicy.load(), now_ns, deadline=deadline)
     return Screening(pipeline, watch.mark, watch.stalled)
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Callable
 from typing import cast
 
 from moderation.types import Role, RoomKind, TextKind, Verdict
@@ -46,8 +48,10 @@ class _Unread:
         return self._clean[place]
 
 
-def _without_filter(settings: Settings, watch: service.Watch | None = None) -> Screening:
-    return cast(Screening, _Unread(build_screening(settings, watch)))
+def _without_filter(
+    settings: Settings, watch: service.Watch | None = None, now_ns: Callable[[], int] = time.monotonic_ns
+) -> Screening:
+    return cast(Screening, _Unread(build_screening(settings, watch, now_ns)))
 
 
 async def _volatile_store(database_url: str, wrapping_key: bytes, *, kind: str) -> Store:

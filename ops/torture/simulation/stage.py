@@ -16,16 +16,13 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from moderation.ladders import LadderPolicy
-from moderation.pipeline import Pipeline
-from moderation.policy import DispositionPolicy
 from moderation.types import Role, RoomKind
 from ops.torture.simulation.database import Memory
 from ops.torture.simulation.server import Fixed
 from server import ids
-from server.actions.screening import Screening
 from server.auth import credentials
 from server.ids import room_feed
-from server.main import load_lists
+from server.main import build_screening
 from server.rooms import Member, Room, RoomState
 from server.settings import load_settings
 from server.store.accounts import NewAccount, NewSession, insert_account, insert_shift, start_session
@@ -73,8 +70,8 @@ class Stage:
             ladder_poll_s=3.0,
         )
         # The deadline of a check is for real time; here none passes while a text is screened.
-        pipeline = Pipeline(load_lists(), DispositionPolicy.load(), lambda: 0, deadline=timedelta(seconds=1))
-        self.fixed = Fixed(settings, Screening(pipeline), LadderPolicy.load(), b"k" * 32)
+        screening = build_screening(settings, now_ns=lambda: 0)
+        self.fixed = Fixed(settings, screening, LadderPolicy.load(), b"k" * 32)
         self.people = (
             *(_someone(f"M{name}", f"Member {name}", Role.MEMBER) for name, _, _ in TALKERS),
             _someone("S1", "Sam One", Role.MODERATOR),
