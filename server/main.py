@@ -29,6 +29,7 @@ from server.actions.screening import Screening
 from server.actions.services import Services
 from server.bus.in_process import InProcessBus
 from server.bus.port import Bus, Nudge
+from server.edges import Edges
 from server.ids import new_id
 from server.jobs.ladders import run_ladders
 from server.jobs.lease import JOBS, Lease
@@ -147,14 +148,6 @@ async def _nothing_to_close() -> None:
     return
 
 
-class Edges(uvicorn.Server):
-    """uvicorn, with our own way of stopping: drain first, then close."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
-        yield
-
-
 async def serve_edges(
     services: Services,
     listener: socket.socket | None,
@@ -268,7 +261,6 @@ def _build_edges(
         server_header=False,
         timeout_keep_alive=15,
         proxy_headers=False,
-        backlog=2048,
     )
     return _Edges(hub, Edges(config), listener)
 

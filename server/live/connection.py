@@ -22,6 +22,7 @@ from server.errors import BadRequest, NotSignedIn, Refused, ServiceError, TooFas
 from server.ids import new_id
 from server.live import metrics
 from server.live.encoding import encode_reply
+from server.live.entrance import Stage
 from server.live.followers import Follower
 from server.live.limits import Allowance
 from server.live.seats import Seat
@@ -139,13 +140,19 @@ class Connection(WebSocket):
             raise BadRequest(f"Offer the subprotocol {names}.", field="Sec-WebSocket-Protocol")
         address = self.hub.address_of(upgrade)
         self.hub.seats.check_address(address)
-        self.requester = await self.hub.verbs.open_connection(upgrade)
-        if self.phase is not Phase.HANDSHAKE:  # it went away meanwhile, and would never give its seat back
-            raise Unavailable("Connect again.")
+        async with self.hub.entrance.at(Stage.HANDSHAKE):
+            self._check_waits()
+            self.requester = await self.hub.verbs.open_connection(upgrade)
+        self._check_waits()
         self._seat = self.hub.seats.take(self.requester.account, address, is_staff=self.requester.is_staff)
         self.codec = codec
         self._upgrade = upgrade
         return codec.subprotocol
+
+    def _check_waits(self) -> None:
+        """Nothing is spent on a client that went away meanwhile; given a seat, it would never give it back."""
+        if self.phase is not Phase.HANDSHAKE:
+            raise Unavailable("Connect again.")
 
     def opened(self) -> None:
         now = self.hub.clock()
@@ -356,12 +363,14 @@ class Connection(WebSocket):
         if not isinstance(command, Hello):
             hub.verbs.check_pace(self.requester, command)
         if isinstance(command, Join):
-            await hub.delivery.join(self, command.feed, command.after, command.client_id)
+            async with hub.entrance.at(Stage.JOIN):
+                await hub.delivery.join(self, command.feed, command.after, command.client_id)
             return None
         if isinstance(command, Leave):
             hub.delivery.leave(self, command.feed)
             return Left(re=command.client_id, feed=command.feed)
-        await self._greet(command)
+        async with hub.entrance.at(Stage.HELLO):
+            await self._greet(command)
         return None
 
     async def _greet(self, hello: Hello) -> None:

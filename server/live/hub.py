@@ -25,6 +25,7 @@ from server.feeds import FeedEvent
 from server.live import metrics
 from server.live.connection import Connection
 from server.live.delivery import Delivery
+from server.live.entrance import Entrance
 from server.live.gaps import FEEDS_PER_READ
 from server.live.seats import SeatLimits, Seats
 from server.live.socket import SocketLimits, WebSocket
@@ -51,6 +52,7 @@ class Timings:
         command_s: how long a command may take.
         look_s: between looks at the heads of feeds and at the sessions; again_s: after one that failed.
         backlog: commands that may wait on one connection.
+        places: handshakes, hellos and joins that may be carried out at a time.
     """
 
     hello_s: float = 5.0
@@ -62,6 +64,7 @@ class Timings:
     again_s: float = 0.5
     tick_s: float = 1.0
     backlog: int = 32
+    places: int = 8
     unsent_bytes: int = 1 << 20
     unsent_staff_bytes: int = 4 << 20
 
@@ -85,6 +88,7 @@ class Hub:
         self.limits = limits or SocketLimits()
         self.timings = timings or Timings()
         self.seats = Seats(seats)
+        self.entrance = Entrance(self.timings.places)
         self._trusted_proxies = trusted_proxies
         self.clock = clock
         self.now_ms = now_ms
