@@ -25,7 +25,8 @@ from server.actions.rendering import (
     placed_messages,
     room_item,
 )
-from server.actions.rooms import access_room_for_reading, enter_room
+from server.actions.room_cache import Access
+from server.actions.rooms import access_room_for_reading, belong, must_enter
 from server.actions.services import Services
 from server.auth.permissions import FeedKind, may_follow, require
 from server.auth.requester import Requester
@@ -65,11 +66,11 @@ async def follow(
     """
     require(requester, "frame.join")
     name = inbox_feed(requester.account) if feed == "inbox" else feed
-    if name.startswith("room:"):
-        await enter_room(services, requester, name)
 
-    def read(conn: Connection) -> Following:
-        audience, room = _audience(conn, requester, name)
+    def read(conn: Connection) -> tuple[Following, bool]:
+        audience, access = _audience(conn, requester, name)
+        room = None if access is None else room_item(access.room)
+        enters = access is not None and must_enter(requester, access)
         head = feeds.heads(conn, [name]).get(name)
         if head is None:
             raise NotFound(NO_FEED, field="feed")
@@ -85,11 +86,13 @@ async def follow(
         )
         missed, reason = _missed(conn, services, name, head, after)
         if missed is not None:
-            return Following(replace(joined, recovered=True), audience, missed)
+            return Following(replace(joined, recovered=True), audience, missed), enters
         items, more = _snapshot(conn, services, requester, name, audience)
-        return Following(replace(joined, items=items, more=more, reason=reason), audience)
+        return Following(replace(joined, items=items, more=more, reason=reason), audience), enters
 
-    following = await services.store.read(read)
+    following, enters = await services.store.read(read)
+    if enters:
+        await belong(services, requester, name)
     if following.joined.room is not None:
         await _record_read(services, requester, following.audience, following.joined.room, "join", request_id)
     return following
@@ -104,12 +107,13 @@ async def _record_read(
         await services.store.write(lambda tx: tx.audit(entry))
 
 
-def _audience(conn: Connection, requester: Requester, name: str) -> tuple[Audience, RoomItem | None]:
-    """As whom the requester reads the feed. Raises NotFound if they may not."""
+def _audience(conn: Connection, requester: Requester, name: str) -> tuple[Audience, Access | None]:
+    """As whom the requester reads the feed, and their access if it is a room. Raises NotFound if they may not."""
     if name.startswith("room:"):
-        room = access_room_for_reading(conn, requester, name).room
+        access = access_room_for_reading(conn, requester, name)
+        room = access.room
         staff = is_staff_of(room.kind, requester.role) or (requester.is_staff and room.subject != requester.account)
-        return (Audience.STAFF if staff else Audience.MEMBER), room_item(room)
+        return (Audience.STAFF if staff else Audience.MEMBER), access
     if name == inbox_feed(requester.account):
         return Audience.MEMBER, None
     if name in STAFF_FEEDS and may_follow(requester.role, FeedKind(name)):
@@ -201,13 +205,13 @@ async def history(services: Services, requester: Requester, command: History, re
     require(requester, "frame.history")
 
     def read(conn: Connection) -> tuple[Page, Audience, RoomItem]:
-        audience, room = _audience(conn, requester, command.feed)
-        if room is None:
+        audience, access = _audience(conn, requester, command.feed)
+        if access is None:
             raise BadRequest("Only a room has a history.", field="feed")
         places = feeds.page_before(conn, command.feed, command.before, command.limit + 1)
         more = len(places) > command.limit
         items = _placed(conn, services, requester, audience, places[-command.limit :])
-        return Page(re=command.client_id, feed=command.feed, items=items, more=more), audience, room
+        return Page(re=command.client_id, feed=command.feed, items=items, more=more), audience, room_item(access.room)
 
     page, audience, room = await services.store.read(read)
     await _record_read(services, requester, audience, room, "history", request_id)

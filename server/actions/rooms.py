@@ -49,18 +49,24 @@ def access_room_for_posting(conn: Connection, requester: Requester, feed: str) -
 
 
 async def enter_room(services: Services, requester: Requester, feed: str) -> None:
-    """Make a member who follows a community room belong to it, so that they may write there. Safe to repeat."""
+    """Make a member who may follow a community room belong to it, so that they may write there. Safe to repeat."""
+    access = await services.store.read(lambda conn: access_room_for_reading(conn, requester, feed))
+    if must_enter(requester, access):
+        await belong(services, requester, feed)
 
-    def find(conn: Connection) -> Access:
-        return access_room_for_reading(conn, requester, feed)
 
-    access = await services.store.read(find)
-    if access.member is not None or requester.role is not Role.MEMBER or access.room.kind is not RoomKind.COMMUNITY:
-        return
+def must_enter(requester: Requester, access: Access) -> bool:
+    """Whether somebody who reads a room is a member who never belonged to it, and may."""
+    return access.member is None and requester.role is Role.MEMBER and access.room.kind is RoomKind.COMMUNITY
+
+
+async def belong(services: Services, requester: Requester, feed: str) -> None:
+    """Let somebody belong to a room to whom that is open, unless they do or were removed."""
+    room_id = feed.partition(":")[2]
 
     def join(tx: Tx) -> None:
-        if rooms.standing(tx.conn, access.room.id, requester.account) is None:
-            rooms.set_standing(tx, access.room.id, requester.account, Member.ACTIVE)
+        if rooms.standing(tx.conn, room_id, requester.account) is None:
+            rooms.set_standing(tx, room_id, requester.account, Member.ACTIVE)
 
     await services.store.write(join, [feed])
 

@@ -2,7 +2,7 @@
 `actions.accounts`. What changes here is locked by the inbox of the account that it belongs to, which the unit names.
 
 A session is alive while it is not revoked, its account is active, it was used within the idle time, and its absolute
-end has not come: one condition, `_alive`, used by every reader.
+end has not come: one condition, `_ALIVE`, used by every reader.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, select, update
 
 from moderation.types import Role
 from server.auth.requester import Requester
+from server.clock import from_us, to_us
 from server.ids import inbox_feed, new_id
+from server.store.hot import Hot, rows_of
 from server.store.keys import Keyring, Realm, Retention
 from server.store.schema import account, command, feed, recovery_code, session, shift, ticket
 from server.store.unit import Tx
@@ -204,16 +206,19 @@ def rehash(tx: Tx, account_id: str, old: str, new: str) -> None:
 # --- sessions ---------------------------------------------------------------------------------------------------------
 
 
-def _alive(now: datetime, idle: timedelta) -> ColumnElement[bool]:
-    return and_(
-        session.c.revoked_at.is_(None),
-        session.c.ends_at > now,
-        session.c.seen_at > now - idle,
-        account.c.state == AccountState.ACTIVE.value,
-    )
-
-
-_SESSION_OF_ACCOUNT = session.join(account, session.c.account == account.c.id)
+_ALIVE: Final[ColumnElement[bool]] = and_(
+    session.c.revoked_at.is_(None),
+    session.c.ends_at > bindparam("now"),
+    session.c.seen_at > bindparam("since"),
+    account.c.state == bindparam("active", AccountState.ACTIVE.value),
+)
+_SESSION_OF_ACCOUNT: Final = session.join(account, session.c.account == account.c.id)
+_BY_TOKEN: Final = Hot(
+    select(session.c.id, session.c.seen_at, account.c.id, account.c.name, account.c.role)
+    .select_from(_SESSION_OF_ACCOUNT)
+    .where(session.c.token_hash == bindparam("hashed"), _ALIVE),
+    ("hashed", "now", "since", "active"),
+)
 
 
 def start_session(tx: Tx, account_id: str, new: NewSession) -> None:
@@ -234,24 +239,17 @@ def start_session(tx: Tx, account_id: str, new: NewSession) -> None:
 
 def session_by_token(conn: Connection, hashed: bytes, now: datetime, idle: timedelta) -> LiveSession | None:
     """The living session whose token has that hash."""
-    row = conn.execute(
-        select(session.c.id, session.c.seen_at, account.c.id.label("account"), account.c.name, account.c.role)
-        .select_from(_SESSION_OF_ACCOUNT)
-        .where(session.c.token_hash == hashed, _alive(now, idle))
-    ).one_or_none()
-    if row is None:
+    rows = rows_of(conn, _BY_TOKEN, (hashed, to_us(now), to_us(now - idle), AccountState.ACTIVE.value))
+    if not rows:
         return None
-    return LiveSession(Requester(row.account, row.name, Role(row.role), row.id), row.seen_at)
+    ((session_id, seen_at, account_id, name, role),) = rows
+    return LiveSession(Requester(account_id, name, Role(role), session_id), from_us(seen_at))
 
 
 def alive(conn: Connection, sessions: Collection[str], now: datetime, idle: timedelta) -> set[str]:
     """Those of `sessions` that are alive."""
-    living = (
-        select(session.c.id)
-        .select_from(_SESSION_OF_ACCOUNT)
-        .where(session.c.id.in_(sorted(sessions)), _alive(now, idle))
-    )
-    return set(conn.execute(living).scalars())
+    living = select(session.c.id).select_from(_SESSION_OF_ACCOUNT).where(session.c.id.in_(sorted(sessions)), _ALIVE)
+    return set(conn.execute(living, {"now": now, "since": now - idle}).scalars())
 
 
 def owners(conn: Connection, sessions: Collection[str]) -> dict[str, str]:

@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, case, func, insert, or_, select, update
+from sqlalchemy import Connection, Integer, Row, and_, bindparam, case, func, insert, or_, select, update
 
+from server.store.hot import Hot, rows_of
 from server.store.schema import event, feed, message, read_cursor
 from server.store.unit import Head, Tx
 
 NEW = "message.new"
 GAP_LIMIT = 500
+
+_HEAD: Final = Hot(
+    select(feed.c.epoch, feed.c.seq, feed.c.version).where(feed.c.id == bindparam("feed_id")), ("feed_id",)
+)
+_PAGE: Final = (
+    select(event.c.seq, event.c.ref)
+    .where(event.c.feed == bindparam("feed_id"), event.c.seq < bindparam("before"), event.c.kind == NEW)
+    .order_by(event.c.seq.desc())
+    .limit(bindparam("most", type_=Integer))
+)
+_READ_TO: Final = Hot(
+    select(read_cursor.c.seq).where(
+        read_cursor.c.account == bindparam("account_id"), read_cursor.c.feed == bindparam("feed_id")
+    ),
+    ("account_id", "feed_id"),
+)
+_UNREAD: Final = Hot(
+    select(func.count())
+    .select_from(event.join(message, message.c.id == event.c.ref))
+    .where(
+        event.c.feed == bindparam("feed_id"),
+        event.c.seq > bindparam("read_to"),
+        event.c.kind == bindparam("new"),
+        message.c.state == bindparam("published"),
+        message.c.author != bindparam("account_id"),
+    ),
+    ("feed_id", "read_to", "new", "published", "account_id"),
+)
 
 
 def create_feed(tx: Tx, name: str) -> None:
@@ -24,6 +53,10 @@ def heads(conn: Connection, names: Collection[str]) -> dict[str, Head]:
     """Where each of the feeds stands; an unknown one is left out."""
     if not names:
         return {}
+    if len(names) == 1:
+        (name,) = names
+        found = rows_of(conn, _HEAD, (name,))
+        return {name: Head(*found[0])} if found else {}
     rows = conn.execute(select(feed).where(feed.c.id.in_(list(names)))).all()
     return {row.id: Head(row.epoch, row.seq, row.version) for row in rows}
 
@@ -40,12 +73,7 @@ def log_after(conn: Connection, positions: Mapping[str, int], limit: int = GAP_L
 
 def page_before(conn: Connection, name: str, before: int, limit: int) -> list[tuple[int, str]]:
     """(seq, message id) of the newest `limit` messages of a room before `before`, oldest first."""
-    rows = conn.execute(
-        select(event.c.seq, event.c.ref)
-        .where(event.c.feed == name, event.c.seq < before, event.c.kind == NEW)
-        .order_by(event.c.seq.desc())
-        .limit(limit)
-    ).all()
+    rows = conn.execute(_PAGE, {"feed_id": name, "before": before, "most": limit}).all()
     return [(row.seq, row.ref) for row in reversed(rows)]
 
 
@@ -63,26 +91,13 @@ def around(conn: Connection, name: str, seq: int, each_side: int) -> list[tuple[
 
 def read_position(conn: Connection, account: str, name: str) -> int:
     """How far somebody has read; 0 if they never said."""
-    found = conn.execute(
-        select(read_cursor.c.seq).where(read_cursor.c.account == account, read_cursor.c.feed == name)
-    ).scalar_one_or_none()
-    return int(found or 0)
+    rows = rows_of(conn, _READ_TO, (account, name))
+    return int(rows[0][0]) if rows else 0
 
 
 def unread(conn: Connection, account: str, name: str, read_to: int) -> int:
     """How many published messages of others stand behind `read_to`; what is held or removed does not count."""
-    count = conn.execute(
-        select(func.count())
-        .select_from(event.join(message, message.c.id == event.c.ref))
-        .where(
-            event.c.feed == name,
-            event.c.seq > read_to,
-            event.c.kind == NEW,
-            message.c.state == "published",
-            message.c.author != account,
-        )
-    ).scalar_one()
-    return int(count)
+    return int(rows_of(conn, _UNREAD, (name, read_to, NEW, "published", account))[0][0])
 
 
 def move_cursor(tx: Tx, account: str, name: str, seq: int) -> None:

@@ -1,7 +1,9 @@
-"""Statements of the message path: written with Core, compiled once per dialect, run without Core's per-call work.
+"""Statements that every message or every join needs: written with Core, compiled once per dialect, run without Core's
+per-call work.
 
 SQLAlchemy's execute costs 30-60 us a statement; the same SQL on the driver's own connection costs 3-8 us (two-core
-machine, November 2026). Only statements that every message needs are worth that; everything else uses Core.
+machine, November 2026). Only statements of the message path, and those that a crowd runs when it comes, are worth
+that; everything else uses Core.
 """
 
 from __future__ import annotations
@@ -81,3 +83,8 @@ class HotRunner:
             self._raw.execute(sql)
         else:
             self._connection.exec_driver_sql(sql)
+
+
+def rows_of(connection: Connection, hot: Hot, parameters: Row) -> list[Any]:
+    """All rows of a query, for a reader that runs few."""
+    return HotRunner(connection).rows(hot, parameters)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from moderation.types import Role, RoomKind
 from server.ids import room_feed
 from server.rooms import Member, Room, RoomState
 from server.store.feeds import create_feed
+from server.store.hot import Hot, rows_of
 from server.store.schema import account, membership, room
 from server.store.unit import Tx
 
@@ -18,9 +19,26 @@ def _room(row: Any) -> Room:
     return Room(row.id, RoomKind(row.kind), row.name, row.purpose, RoomState(row.state), row.subject)
 
 
+_ROOM: Final = Hot(
+    select(room.c.id, room.c.kind, room.c.name, room.c.purpose, room.c.state, room.c.subject).where(
+        room.c.id == bindparam("room_id")
+    ),
+    ("room_id",),
+)
+_STANDING: Final = Hot(
+    select(membership.c.state).where(
+        membership.c.room == bindparam("room_id"), membership.c.account == bindparam("account_id")
+    ),
+    ("room_id", "account_id"),
+)
+
+
 def room_by_id(conn: Connection, room_id: str) -> Room | None:
-    row = conn.execute(select(room).where(room.c.id == room_id)).one_or_none()
-    return None if row is None else _room(row)
+    rows = rows_of(conn, _ROOM, (room_id,))
+    if not rows:
+        return None
+    ((id_, kind, name, purpose, state, subject),) = rows
+    return Room(id_, RoomKind(kind), name, purpose, RoomState(state), subject)
 
 
 def rooms_of_kind(conn: Connection, kind: RoomKind) -> list[Room]:
@@ -50,10 +68,8 @@ def support_room_of(conn: Connection, account: str) -> Room | None:
 
 def standing(conn: Connection, room_id: str, account: str) -> Member | None:
     """Where somebody stands in a room; None if they never joined."""
-    state = conn.execute(
-        select(membership.c.state).where(membership.c.room == room_id, membership.c.account == account)
-    ).scalar_one_or_none()
-    return None if state is None else Member(state)
+    rows = rows_of(conn, _STANDING, (room_id, account))
+    return Member(rows[0][0]) if rows else None
 
 
 def facilitators_of(conn: Connection, room_id: str) -> tuple[str, ...]:
