@@ -47,7 +47,7 @@ from server.protocol.frames import (
     RoomItem,
 )
 from server.rooms import is_staff_of
-from server.store import cases, feeds, rooms
+from server.store import cases, feeds, log, rooms
 from server.store.unit import AuditEntry, Head, Tx
 
 NO_FEED = "There is no such feed, or it is not open to you."
@@ -131,10 +131,9 @@ def _missed(
         return None, "epoch"
     if after.seq > head.seq:
         return None, "ahead"
-    if head.seq - after.seq > feeds.GAP_LIMIT:
+    if head.seq - after.seq > log.GAP_LIMIT:
         return None, "too_far"
-    log = feeds.log_after(conn, {name: after.seq})
-    return tuple(events(conn, services.store.keys, {name: head.epoch}, log)), None
+    return tuple(events(conn, log.behind(conn, services.store.keys, {name: after.seq}))), None
 
 
 def _snapshot(
@@ -239,10 +238,8 @@ async def events_after(services: Services, positions: Mapping[str, int]) -> dict
     """What came behind each feed's seq (at most GAP_LIMIT a feed), rendered for every reader; one query for all."""
 
     def read(conn: Connection) -> dict[str, list[FeedEvent]]:
-        heads = feeds.heads(conn, positions)
-        log = feeds.log_after(conn, {name: seq for name, seq in positions.items() if name in heads})
         grouped: dict[str, list[FeedEvent]] = {name: [] for name in positions}
-        for event in events(conn, services.store.keys, {name: head.epoch for name, head in heads.items()}, log):
+        for event in events(conn, log.behind(conn, services.store.keys, positions)):
             grouped[event.feed].append(event)
         return grouped
 

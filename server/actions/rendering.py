@@ -6,7 +6,7 @@ a body that was removed, edited away or is held.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -30,6 +30,7 @@ from server.protocol.frames import (
 from server.rooms import MessageRecord, Room, RoomState, views
 from server.store import cases, messages, rooms
 from server.store.keys import Keyring
+from server.store.log import Entry
 from server.store.schema import account, room
 
 CASE, HANDLING, PAGE, ROOM, ACCESS = "case", "handling", "page", "room", "access"
@@ -166,24 +167,22 @@ def page_item(conn: Connection, notice_id: str) -> PageItem | None:
     )
 
 
-def events(conn: Connection, keys: Keyring, epochs: dict[str, int], log: Sequence[Row[Any]]) -> list[FeedEvent]:
-    """Log rows rendered for every reader, in the same order. A row that can not be understood keeps its place."""
-    wanted = {row.ref for row in log if row.kind in _CHANGES}
-    found = messages.records(conn, keys, wanted)
-    return [_event(conn, found, epochs[row.feed], row) for row in log]
+def events(conn: Connection, log: Iterable[tuple[Entry, MessageRecord | None]]) -> list[FeedEvent]:
+    """The log rendered for every reader, in the same order. A row that can not be understood keeps its place."""
+    return [_event(conn, entry, record) for entry, record in log]
 
 
-def _event(conn: Connection, found: dict[str, MessageRecord], epoch: int, row: Row[Any]) -> FeedEvent:
-    change = _CHANGES.get(row.kind)
+def _event(conn: Connection, entry: Entry, record: MessageRecord | None) -> FeedEvent:
+    feed, epoch, seq, kind, ref = entry
+    change = _CHANGES.get(kind)
     if change is not None:
-        record = found.get(row.ref)
         if record is not None:
-            return message_event(record, change, epoch, row.seq)
-        gone = MessageItem(of=row.seq, change=change, view=Unreadable())
-        return FeedEvent(row.feed, epoch, row.seq, gone)
-    drops = row.ref if row.kind == ACCESS else None
-    item = _other_item(conn, row.kind, row.ref) or AccessItem(account="")
-    return FeedEvent(row.feed, epoch, row.seq, item, drops=drops)
+            return message_event(record, change, epoch, seq)
+        gone = MessageItem(of=seq, change=change, view=Unreadable())
+        return FeedEvent(feed, epoch, seq, gone)
+    drops = ref if kind == ACCESS else None
+    item = _other_item(conn, kind, ref) or AccessItem(account="")
+    return FeedEvent(feed, epoch, seq, item, drops=drops)
 
 
 def _other_item(conn: Connection, kind: str, ref: str) -> AnyItem | None:

@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,15 @@ log = structlog.get_logger()
 T = TypeVar("T")
 READERS = 4
 CHECKPOINT_EVERY_S = 0.5
+_TROUBLE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_NOMEM,
+    }
+)
 STATEMENT_TIMEOUT_MS = 10_000
 # The server ends a statement first; only where it does not answer at all does the client.
 COMMAND_TIMEOUT_S = 15
@@ -131,13 +141,28 @@ class SqliteDatabase:
         self._write_engine = sqlite_engine(path, read_only=False)
         self.writer: Writer = ThreadWriter(self._write_engine, now)
         self._read_engine = sqlite_engine(path, read_only=True)
+        self._open_readers()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="evenkeel-reader")
         self._stop_checkpoints = threading.Event()
         self._checkpoints = threading.Thread(target=self._checkpoint, name="evenkeel-checkpoint", daemon=True)
         self._checkpoints.start()
 
+    def _open_readers(self) -> None:
+        """Take the descriptors that reading needs now: later there may be none left."""
+        with contextlib.ExitStack() as stack:
+            for _ in range(READERS):
+                conn = stack.enter_context(self._read_engine.connect())
+                conn.exec_driver_sql("SELECT count(*) FROM sqlite_master").fetchall()
+
     async def read(self, fn: Callable[[Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, fn)
+        """As `Database.read`. Raises Unavailable where the file can not be read just now."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, fn)
+        except (DBAPIError, sqlite3.Error) as error:
+            if not _is_trouble(error):
+                raise
+            log.error("read_failed", error=type(error).__name__)
+            raise unreadable() from error
 
     def _read(self, fn: Callable[[Connection], T]) -> T:
         with self._read_engine.connect() as conn:
@@ -197,9 +222,10 @@ class PostgresDatabase:
             url,
             hide_parameters=True,
             isolation_level="REPEATABLE READ",
+            # No ping before each read, which would be one of four round trips: a read whose connection was cut is
+            # repeated on a new one.
             pool_size=READERS,
             max_overflow=2,
-            pool_pre_ping=True,
             connect_args={"server_settings": {**server, "default_transaction_read_only": "on"}, **waits},
         )
         self.writer: Writer = TaskWriter(self._write_engine, now)
@@ -221,7 +247,7 @@ class PostgresDatabase:
         except Exception as error:
             if not _is_cut(error):
                 raise
-            raise Unavailable("This can not be looked up just now. Try again.", code="storage") from error
+            raise unreadable() from error
 
     async def _read_once(self, fn: Callable[[Connection], T]) -> T:
         async with self._read_engine.connect() as conn:
@@ -236,6 +262,17 @@ class PostgresDatabase:
         await self._apart_engine.dispose()
         await self._read_engine.dispose()
         await self._write_engine.dispose()
+
+
+def _is_trouble(error: DBAPIError | sqlite3.Error) -> bool:
+    """Whether SQLite's error says something of the disk or the process, and nothing of what was asked."""
+    code = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _TROUBLE
+
+
+def unreadable() -> Unavailable:
+    """For whoever asked for something that can not be read just now."""
+    return Unavailable("This can not be looked up just now. Try again.", code="storage")
 
 
 def _is_cut(error: Exception) -> bool:

@@ -1,18 +1,17 @@
-"""The feed log: where feeds stand, what came after a position, and pages of a room before one."""
+"""Feeds: where they stand, how far somebody has read, and pages of a room before a place."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection
+from typing import Final
 
-from sqlalchemy import Connection, Integer, Row, and_, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import Connection, Integer, bindparam, case, func, insert, select, update
 
 from server.store.hot import Hot, rows_of
 from server.store.schema import event, feed, message, read_cursor
 from server.store.unit import Head, Tx
 
 NEW = "message.new"
-GAP_LIMIT = 500
 
 _HEAD: Final = Hot(
     select(feed.c.epoch, feed.c.seq, feed.c.version).where(feed.c.id == bindparam("feed_id")), ("feed_id",)
@@ -59,16 +58,6 @@ def heads(conn: Connection, names: Collection[str]) -> dict[str, Head]:
         return {name: Head(*found[0])} if found else {}
     rows = conn.execute(select(feed).where(feed.c.id.in_(list(names)))).all()
     return {row.id: Head(row.epoch, row.seq, row.version) for row in rows}
-
-
-def log_after(conn: Connection, positions: Mapping[str, int], limit: int = GAP_LIMIT) -> Sequence[Row[Any]]:
-    """Log rows behind each feed's seq, at most `limit` a feed, in the order of feed and seq; one query for all."""
-    if not positions:
-        return []
-    spans = [
-        and_(event.c.feed == name, event.c.seq > seq, event.c.seq <= seq + limit) for name, seq in positions.items()
-    ]
-    return conn.execute(select(event).where(or_(*spans)).order_by(event.c.feed, event.c.seq)).all()
 
 
 def page_before(conn: Connection, name: str, before: int, limit: int) -> list[tuple[int, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
@@ -19,6 +19,7 @@ from server.protocol.frames import Person
 from server.rooms import MessageRecord, MessageState
 from server.store.hot import Hot
 from server.store.keys import DataKey, Keyring, message_place
+from server.store.lists import Listed
 from server.store.schema import account, case_message, finding, message, message_version
 from server.store.unit import Tx
 
@@ -189,17 +190,52 @@ def row_of(conn: Connection, message_id: str, feed: str) -> Any | None:
     return conn.execute(select(message).where(message.c.id == message_id, message.c.feed == feed)).one_or_none()
 
 
+class _Stored(NamedTuple):
+    """A row of COLUMNS, times in microseconds."""
+
+    id: str
+    feed: str
+    seq: int
+    author: str
+    client_id: str
+    state: str
+    version: int
+    body: bytes
+    key_id: str
+    level: int
+    verdict: str
+    reply_to: str | None
+    removed_by: str | None
+    at: int
+    edited_at: int | None
+    name: str | None
+    role: str | None
+
+
+# What a record is made of, for a query that finds messages its own way and joins their authors.
+COLUMNS: Final = (
+    *(message.c[name] for name in _Stored._fields if name not in ("name", "role")),
+    account.c.name,
+    account.c.role,
+)
+_BY_ID: Final = Listed(
+    {"id": str},
+    lambda given: select(*COLUMNS).select_from(
+        given.join(message, message.c.id == given.c.id).outerjoin(account, account.c.id == message.c.author)
+    ),
+)
+
+
 def records(conn: Connection, keys: Keyring, ids: Collection[str]) -> dict[str, MessageRecord]:
     """The messages of `ids`, opened; an id that is not there is left out."""
-    if not ids:
-        return {}
-    rows = conn.execute(
-        select(message, account.c.name, account.c.role)
-        .outerjoin(account, account.c.id == message.c.author)
-        .where(message.c.id.in_(list(ids)))
-    ).all()
-    cases = _cases(conn, [row.id for row in rows if row.level or row.state != MessageState.PUBLISHED])
-    return {row.id: _record(conn, keys, row, cases) for row in rows}
+    return open_rows(conn, keys, _BY_ID.rows(conn, [(wanted,) for wanted in ids]))
+
+
+def open_rows(conn: Connection, keys: Keyring, rows: Iterable[Iterable[Any]]) -> dict[str, MessageRecord]:
+    """The messages of rows of COLUMNS, opened, by their ids."""
+    stored = [_Stored(*row) for row in rows]
+    cases = _cases(conn, {row.id for row in stored if row.level or row.state != MessageState.PUBLISHED})
+    return {row.id: _record(conn, keys, row, cases) for row in stored}
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +289,7 @@ def _cases(conn: Connection, ids: Iterable[str]) -> Mapping[str, str]:
     return {row.message: row.case for row in pairs}
 
 
-def _record(conn: Connection, keys: Keyring, row: Any, cases: Mapping[str, str]) -> MessageRecord:
+def _record(conn: Connection, keys: Keyring, row: _Stored, cases: Mapping[str, str]) -> MessageRecord:
     key = keys.by_id(conn, row.key_id)
     body = None if key is None else key.open(message_place(row.id, row.version), row.body)
     try:
@@ -271,9 +307,9 @@ def _record(conn: Connection, keys: Keyring, row: Any, cases: Mapping[str, str])
         body=body,
         state=state,
         version=row.version,
-        at=int(row.at.timestamp() * 1000),
+        at=row.at // 1000,
         verdict=verdict,
-        edited_at=None if row.edited_at is None else int(row.edited_at.timestamp() * 1000),
+        edited_at=None if row.edited_at is None else row.edited_at // 1000,
         reply_to=row.reply_to,
         removed_by=row.removed_by,
         case=cases.get(row.id),
