@@ -320,7 +320,7 @@ async def authenticate(services: Services, token: str | None) -> Requester:
         raise _not_signed_in()
     now, idle = services.clock.now(), services.settings.session_idle
     hashed = credentials.token_hash(token)
-    live = await services.store.read(lambda conn: rows.session_by_token(conn, hashed, now, idle))
+    live = await services.store.read(lambda conn: rows.session_by_token(conn, hashed, now, idle), snapshot=False)
     if live is None:
         raise _not_signed_in()
     if now - live.seen_at >= TOUCH_EVERY:
@@ -333,7 +333,7 @@ async def sessions_alive(services: Services, session_ids: Collection[str]) -> se
     if not session_ids:
         return set()
     now, idle = services.clock.now(), services.settings.session_idle
-    return await services.store.read(lambda conn: rows.alive(conn, session_ids, now, idle))
+    return await services.store.read(lambda conn: rows.alive(conn, session_ids, now, idle), snapshot=False)
 
 
 async def keep_alive(services: Services, session_ids: Collection[str]) -> None:

@@ -240,7 +240,7 @@ def _change_message(tx: Tx, services: Services, row: Row[Any], act: Act, message
         if state is not MessageState.PUBLISHED:
             raise Refused("Only a published message can be held.", code="not_published", field="message")
         messages.set_state(tx, message_id, MessageState.HELD)
-        cases.add_message(tx, row.id, message_id, found.level)
+        cases.add_message(tx, row.id, message_id, found.level, cases.ACT)
         tell_message(tx, services, message_id, found.feed, "hold")
     else:
         if state is MessageState.REMOVED:
@@ -250,7 +250,7 @@ def _change_message(tx: Tx, services: Services, row: Row[Any], act: Act, message
         if record.body is not None:
             messages.reseal(tx, message_id, record.version, key, record.body)
         messages.reseal_versions(tx, services.store.keys, message_id, key)
-        cases.add_message(tx, row.id, message_id, found.level)
+        cases.add_message(tx, row.id, message_id, found.level, cases.ACT)
         messages.set_state(tx, message_id, MessageState.REMOVED, removed_by="moderator")
         tell_message(tx, services, message_id, found.feed, "remove")
 

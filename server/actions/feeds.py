@@ -243,10 +243,11 @@ async def events_after(services: Services, positions: Mapping[str, int]) -> dict
             grouped[event.feed].append(event)
         return grouped
 
-    return await services.store.read(read)
+    # What is rendered is what may be seen now, whatever the log row once said: a later statement may know more.
+    return await services.store.read(read, snapshot=False)
 
 
 async def heads(services: Services, names: Sequence[str]) -> dict[str, tuple[int, int]]:
     """(epoch, seq) of each feed that exists."""
-    found = await services.store.read(lambda conn: feeds.heads(conn, names))
+    found = await services.store.read(lambda conn: feeds.heads(conn, names), snapshot=False)
     return {name: (head.epoch, head.seq) for name, head in found.items()}

@@ -125,7 +125,7 @@ def raise_case(tx: Tx, ladders: LadderPolicy, concern: Concern) -> str:
         cases.update_case(tx, row, **changes)
         cases.add_history(tx, case, "raise", detail=concern.origin)
     if concern.message is not None:
-        cases.add_message(tx, case, concern.message, int(concern.level))
+        cases.add_message(tx, case, concern.message, int(concern.level), concern.origin)
     _run_timer(tx, ladders, case, concern)
     tell_case(tx, case, concern.subject_role, author_too=concern.care != "none")
     return case

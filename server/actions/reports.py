@@ -22,7 +22,7 @@ from server.errors import BadRequest, NotFound
 from server.ids import new_id
 from server.protocol.frames import Done, Help, Report
 from server.rooms import Room, care_for, side_of
-from server.store import messages
+from server.store import cases, messages
 from server.store.commands import first_answer, keep_answer
 from server.store.keys import Retention
 from server.store.schema import account, case_report
@@ -63,7 +63,7 @@ async def report_message(services: Services, requester: Requester, command: Repo
         subject=row.author,
         subject_role=author_role,
         side=side_of(room.kind),
-        origin="report",
+        origin=cases.REPORT,
         level=max(_REPORTED[command.reason], said.level),
         categories=said.categories,
         feed=command.feed,

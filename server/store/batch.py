@@ -20,6 +20,7 @@ from server.feeds import FeedEvent
 from server.ids import new_id
 from server.store.clock import DbNow
 from server.store.hot import Hot, HotRunner
+from server.store.lists import Listed
 from server.store.schema import audit, event, feed
 from server.store.unit import AuditEntry, Head, Tx, Unit
 
@@ -28,6 +29,15 @@ HEADS_KNOWN: Final = 50_000
 _LOG: Final = Hot(insert(event), ("feed", "seq", "kind", "ref", "at"))
 _HEAD: Final = Hot(
     select(feed.c.epoch, feed.c.seq, feed.c.version).where(feed.c.id == bindparam("feed_id")), ("feed_id",)
+)
+_LOCK: Final = Listed(
+    {"id": str},
+    lambda given: (
+        select(feed.c.id, feed.c.epoch, feed.c.seq, feed.c.version)
+        .select_from(given.join(feed, feed.c.id == given.c.id))
+        .order_by(feed.c.id)
+        .with_for_update(of=feed)
+    ),
 )
 _HEADS: Final = Hot(
     update(feed)
@@ -143,9 +153,8 @@ def _lock(conn: Connection, hot: HotRunner, feeds: set[str], heads: KnownHeads) 
             if head is not None:
                 locked[name] = head
         return locked
-    query = select(feed.c.id, feed.c.epoch, feed.c.seq, feed.c.version).where(feed.c.id.in_(sorted(feeds)))
-    rows = conn.execute(query.order_by(feed.c.id).with_for_update()).all()
-    return {row.id: Head(row.epoch, row.seq, row.version) for row in rows}
+    rows = _LOCK.rows(conn, [(name,) for name in sorted(feeds)])
+    return {name: Head(epoch, seq, version) for name, epoch, seq, version in rows}
 
 
 def run_batch(

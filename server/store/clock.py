@@ -11,8 +11,9 @@ from collections.abc import Callable
 from sqlalchemy import Connection, text
 
 from server.clock import SERVER_CLOCK, Clock
+from server.store.hot import Hot, rows_of
 
-_SERVER_CLOCK = text(SERVER_CLOCK)
+_SERVER_CLOCK = Hot(text(SERVER_CLOCK), ())
 
 DbNow = Callable[[Connection], int]
 
@@ -26,6 +27,6 @@ def db_now(clock: Clock) -> DbNow:
     def now_us(conn: Connection) -> int:
         if conn.dialect.name == "sqlite":
             return clock.now_us()
-        return clock.mapping.apply(int(conn.execute(_SERVER_CLOCK).scalar_one()))
+        return clock.mapping.apply(int(rows_of(conn, _SERVER_CLOCK, ())[0][0]))
 
     return now_us

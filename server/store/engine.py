@@ -70,8 +70,12 @@ class Database(Protocol):
     writer: Writer
     is_shared: bool
 
-    async def read(self, fn: Callable[[Connection], T]) -> T:
-        """Run `fn` on a reading connection; it must not write."""
+    async def read(self, fn: Callable[[Connection], T], *, snapshot: bool = True) -> T:
+        """Run `fn` on a reading connection; it must not write.
+
+        Without `snapshot` each of its statements may see what was committed meanwhile; on PostgreSQL that saves two of
+        three round trips of a read that makes one statement.
+        """
 
     async def apart(self, fn: Callable[[Connection], T]) -> T:
         """Run `fn` beside the writer's batches; on a shared database each of its statements is committed by itself."""
@@ -154,8 +158,9 @@ class SqliteDatabase:
                 conn = stack.enter_context(self._read_engine.connect())
                 conn.exec_driver_sql("SELECT count(*) FROM sqlite_master").fetchall()
 
-    async def read(self, fn: Callable[[Connection], T]) -> T:
+    async def read(self, fn: Callable[[Connection], T], *, snapshot: bool = True) -> T:
         """As `Database.read`. Raises Unavailable where the file can not be read just now."""
+        del snapshot  # a transaction costs no round trip here
         try:
             return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, fn)
         except (DBAPIError, sqlite3.Error) as error:
@@ -225,32 +230,35 @@ class PostgresDatabase:
             # No ping before each read, which would be one of four round trips: a read whose connection was cut is
             # repeated on a new one.
             pool_size=READERS,
+            pool_use_lifo=True,  # few that are used much keep their plans and pages at hand
             max_overflow=2,
             connect_args={"server_settings": {**server, "default_transaction_read_only": "on"}, **waits},
         )
         self.writer: Writer = TaskWriter(self._write_engine, now)
 
-    async def read(self, fn: Callable[[Connection], T]) -> T:
+    async def read(self, fn: Callable[[Connection], T], *, snapshot: bool = True) -> T:
         """As `Database.read`; where the connection is lost, once more on another one.
 
         Raises:
             Unavailable: the server can not be reached, or does not answer in time.
         """
         try:
-            return await self._read_once(fn)
+            return await self._read_once(fn, snapshot)
         except Exception as error:
             if not _is_cut(error):
                 raise
             log.warning("read_cut", error=type(error).__name__)
         try:
-            return await self._read_once(fn)
+            return await self._read_once(fn, snapshot)
         except Exception as error:
             if not _is_cut(error):
                 raise
             raise unreadable() from error
 
-    async def _read_once(self, fn: Callable[[Connection], T]) -> T:
+    async def _read_once(self, fn: Callable[[Connection], T], snapshot: bool) -> T:
         async with self._read_engine.connect() as conn:
+            if not snapshot:
+                _ = await conn.execution_options(isolation_level="AUTOCOMMIT")
             return await conn.run_sync(fn)
 
     async def apart(self, fn: Callable[[Connection], T]) -> T:

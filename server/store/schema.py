@@ -311,6 +311,7 @@ case_message = Table(
     Column("case", ID, ForeignKey("review_case.id"), primary_key=True),
     Column("message", ID, primary_key=True, index=True),
     _needed("level", Integer()),
+    Column("origin", CODE, nullable=False, comment="message, edit, act; report: others brought it up"),
     _needed("at", Instant()),
     comment="A message that opened or raised a case. retention: governance",
 )

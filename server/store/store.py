@@ -41,9 +41,9 @@ class Store:
         """Run a unit of work that may append to `feeds`, commit it and return its result (see `Writer.write`)."""
         return await self.database.writer.write(Unit(run, feeds))
 
-    async def read(self, fn: Callable[[Connection], T]) -> T:
-        """Run a read; it sees one snapshot and must not write."""
-        return await self.database.read(fn)
+    async def read(self, fn: Callable[[Connection], T], *, snapshot: bool = True) -> T:
+        """Run a read; it must not write. It sees one snapshot, unless it does without (see `Database`)."""
+        return await self.database.read(fn, snapshot=snapshot)
 
     @property
     def is_shared(self) -> bool:

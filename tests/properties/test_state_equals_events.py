@@ -306,6 +306,7 @@ WRITTEN = (
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(st.sampled_from(DOINGS), st.integers(0, 7)), max_size=14), st.sampled_from(KINDS))
 @example([*RUNG[:-1]], RoomKind.COMMUNITY)
+@example([("staff_post", 0), ("edit_urgent", 0), ("report", 0)], RoomKind.COMMUNITY)  # reported: no event of the room
 def test_a_snapshot_and_the_events_behind_it_make_the_snapshot_of_now(program: list[Step], kind: RoomKind) -> None:
     """Law: for every program of actions, every reader and every earlier position, snapshot + events == snapshot."""
     asyncio.run(play(program, kind))

@@ -206,8 +206,9 @@ class HostDatabase:
         self._shared, self._host = shared, host
         self.writer: Writer = SimulatedWriter(shared, host, now)
 
-    async def read(self, fn: Callable[[Connection], T]) -> T:
+    async def read(self, fn: Callable[[Connection], T], *, snapshot: bool = True) -> T:
         """As the one of PostgreSQL: where the connection is lost, once more, and then `Unavailable`."""
+        del snapshot  # each read is one step here
         try:
             return await self._ask(fn)
         except Lost:

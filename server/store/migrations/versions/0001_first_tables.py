@@ -247,6 +247,12 @@ def upgrade() -> None:
         sa.Column("case", sa.String(length=26), nullable=False),
         sa.Column("message", sa.String(length=26), nullable=False),
         sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column(
+            "origin",
+            sa.String(length=40),
+            nullable=False,
+            comment="message, edit, act; report: others brought it up",
+        ),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["case"], ["review_case.id"], name=op.f("fk_case_message_case")),
         sa.PrimaryKeyConstraint("case", "message", name=op.f("pk_case_message")),
