@@ -23,6 +23,7 @@ from typing import Final
 
 import structlog
 import uvloop
+from prometheus_client import Gauge
 from structlog.typing import EventDict
 
 from server.admin.commands import Running
@@ -67,6 +68,7 @@ SWITCH_S: Final = 0.0005
 # A supervisor reads several times a second. One that lets so many beats lie, one each second, stands still; it is said
 # again after as many.
 UNREAD_BEATS: Final = 20
+UNREAD: Final = Gauge("evenkeel_supervisor_unread_beats", "Beats, one each second, that the supervisor has not read.")
 
 
 class Beats:
@@ -81,6 +83,7 @@ class Beats:
         with contextlib.suppress(BlockingIOError):  # nobody has read for hours
             os.write(self._fd, b".")
         unread = self._unread()
+        UNREAD.set(unread)
         if unread and unread % UNREAD_BEATS == 0:
             log.critical("supervisor_silent", unread=unread)
 
