@@ -149,9 +149,11 @@ def serve(
     """Run the service: a small supervisor and its workers. Stops in order on SIGTERM or Ctrl-C."""
     from ops.doctor import check_database
     from server.settings import read_key
+    from server.tracing import check_tracing
 
     settings = _settings(host=host, port=port, workers=workers, role=role, database_url=database_url)
     read_key(settings.key_file)
+    check_tracing()
     asyncio.run(check_database(settings))
     environ = {
         **os.environ,
