@@ -87,6 +87,26 @@ def bench_idle(
     answer(as_json, figures, *_goals(figures))
 
 
+@group.command("recovery")
+@speaks_plainly
+def bench_recovery(
+    messages: Annotated[int, typer.Option(min=100, help="In the service that is lost.")] = 1_000_000,
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """From a backup to people who are served again: `restore`, start, the first join, every open case called anew."""
+    from ops.bench.recovery import bench_recovery as run
+
+    figures = run(folder, messages=messages, progress=say)
+    lines = [
+        f"{figures['messages']:,} messages, {figures['open_cases']} open cases: backup {figures['backup_s']} s, "
+        f"{figures['backup_bytes']:,} bytes",
+        f"restore {figures['restore_s']} s, then ready after {figures['start_to_ready_s']} s, a member in a room after "
+        f"{figures['start_to_first_join_s']} s, everybody called after {figures['start_to_all_called_s']} s",
+    ]
+    answer(as_json, figures, *_goals(figures), *lines)
+
+
 @group.command("first-run")
 @speaks_plainly
 def bench_first_run(as_json: Json = False) -> None:
