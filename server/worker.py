@@ -23,6 +23,7 @@ from typing import Final
 
 import structlog
 import uvloop
+from prometheus_client import Gauge
 from structlog.typing import EventDict
 
 from server.admin.commands import Running
@@ -35,16 +36,20 @@ from server.numbers import Numbers
 from server.settings import Settings, load_settings
 from server.supervisor.slot import MISCONFIGURED
 from server.supervisor.window import Window
+from server.tracing import Tracing, open_tracing
 
 log = structlog.get_logger()
 # The answer to `drain` goes out before the process that gives it is told to stop.
 STOP_AFTER_S: Final = 0.2
 
 
-async def serve(settings: Settings, listener: socket.socket | None, watch: Watch, name: str, *, minded: bool) -> None:
+async def serve(
+    settings: Settings, listener: socket.socket | None, watch: Watch, name: str, tracing: Tracing, *, minded: bool
+) -> None:
     """Serve until told to stop, then drain.
 
     Args:
+        tracing: stays open.
         minded: a supervisor started this process and those that bear its name but for the number behind it.
     """
     stop = stop_on_signals()
@@ -54,7 +59,7 @@ async def serve(settings: Settings, listener: socket.socket | None, watch: Watch
     def drain() -> None:
         asyncio.get_running_loop().call_later(STOP_AFTER_S, os.kill, to_stop, signal.SIGTERM)
 
-    async with open_services(settings, watch) as services, answering(services, Running(service, drain)):
+    async with open_services(settings, watch, tracing) as services, answering(services, Running(service, drain)):
         await check_company(services.store, name, has_bus=settings.has_bus)
         await serve_edges(services, listener, stop, watch, name=name, service=service)
 
@@ -67,6 +72,7 @@ SWITCH_S: Final = 0.0005
 # A supervisor reads several times a second. One that lets so many beats lie, one each second, stands still; it is said
 # again after as many.
 UNREAD_BEATS: Final = 20
+UNREAD: Final = Gauge("evenkeel_supervisor_unread_beats", "Beats, one each second, that the supervisor has not read.")
 
 
 class Beats:
@@ -81,6 +87,7 @@ class Beats:
         with contextlib.suppress(BlockingIOError):  # nobody has read for hours
             os.write(self._fd, b".")
         unread = self._unread()
+        UNREAD.set(unread)
         if unread and unread % UNREAD_BEATS == 0:
             log.critical("supervisor_silent", unread=unread)
 
@@ -156,8 +163,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         listener = None if given.listener is None else socket.socket(fileno=given.listener)
         numbers = Numbers(given.name.rpartition("-")[2] or "0", given.numbers)
         watch = watch_for(given.beat, given.window, numbers)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings, listener, watch, given.name or new_id(), minded=given.beat is not None))
+        name, minded = given.name or new_id(), given.beat is not None
+        with (
+            contextlib.closing(open_tracing()) as tracing,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            runner.run(serve(settings, listener, watch, name, tracing, minded=minded))
     except Misconfigured as error:
         print(error.text, file=sys.stderr)  # noqa: T201 - for the operator who has just started this
         return MISCONFIGURED

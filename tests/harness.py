@@ -38,6 +38,8 @@ from server.settings import Settings
 from server.store.migrate import TEST, prepare_database
 from server.store.schema import audit
 from server.store.store import open_store
+from server.traced import trace_flushes
+from server.tracing import Tracing
 from tests.servers import PostgresServer, run_apart
 from watchwords.matcher import Matcher
 
@@ -61,7 +63,9 @@ def postgres_template(server: PostgresServer) -> str:
 
 
 @contextlib.asynccontextmanager
-async def open_services(database_url: str, **settings: object) -> AsyncIterator[Services]:
+async def open_services(
+    database_url: str, tracing: Tracing | None = None, **settings: object
+) -> AsyncIterator[Services]:
     """A service on a prepared database, closed at the end. `settings` override those of the tests.
 
     Opened twice on one PostgreSQL database, it is two processes of one service.
@@ -79,6 +83,8 @@ async def open_services(database_url: str, **settings: object) -> AsyncIterator[
     store = await open_store(database_url, WRAPPING_KEY, kind=TEST)
     bus = InProcessBus()
     store.on_commit(bus.announce)
+    tracing = tracing or Tracing()
+    trace_flushes(store.database.writer, tracing)
     services = Services(
         settings=chosen,
         store=store,
@@ -86,6 +92,7 @@ async def open_services(database_url: str, **settings: object) -> AsyncIterator[
         screening=Screening(_pipeline(chosen.screening_deadline_ms)),
         ladders=_ladders(),
         secret=hashlib.sha256(WRAPPING_KEY).digest(),
+        tracing=tracing,
     )
     try:
         yield services
@@ -169,11 +176,13 @@ class Edge:
 
 
 @contextlib.asynccontextmanager
-async def serving(database_url: str, limits: EdgeLimits | None = None, **settings: object) -> AsyncIterator[Edge]:
+async def serving(
+    database_url: str, limits: EdgeLimits | None = None, tracing: Tracing | None = None, **settings: object
+) -> AsyncIterator[Edge]:
     """The whole service with its edges on a loopback port, drained and stopped at the end."""
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    async with open_services(database_url, port=port, **settings) as services:
+    async with open_services(database_url, tracing, port=port, **settings) as services:
         stop = asyncio.Event()
         task = asyncio.create_task(serve_edges(services, listener, stop, drain_s=0.5, limits=limits))
         try:

@@ -105,7 +105,7 @@ def test_no_large_file_is_kept() -> None:
     assert [path for path in tracked() if path.stat().st_size > 1_000_000] == []
 
 
-@pytest.mark.parametrize("name", ["server.txt", "dev.txt", "node.txt"])
+@pytest.mark.parametrize("name", ["server.txt", "otel.txt", "dev.txt", "node.txt"])
 def test_every_package_is_pinned_by_hash(name: str) -> None:
     """Each line of a lock file is an exact version with at least one SHA-256."""
     assert pinned(name)
@@ -116,10 +116,12 @@ def test_lock_files_hold_what_the_project_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = project["project"]["optional-dependencies"]
     run = [*project["project"]["dependencies"], *extras["server"], *project["build-system"]["requires"]]
-    server, dev = pinned("server.txt"), pinned("dev.txt")
+    server, traced, dev = pinned("server.txt"), pinned("otel.txt"), pinned("dev.txt")
     assert {normal(requirement) for requirement in run} <= {package for package, _ in server}
+    assert {normal(requirement) for requirement in [*run, *extras["otel"]]} <= {package for package, _ in traced}
     assert {normal(requirement) for requirement in [*run, *extras["test"]]} <= {package for package, _ in dev}
-    assert server.items() <= dev.items()
+    assert server.items() <= traced.items() <= dev.items()
+    assert not any(package.startswith("opentelemetry") for package, _ in server)
 
 
 def test_browser_packages_are_exact_and_sealed() -> None:

@@ -119,7 +119,8 @@ async def climb(services: Services, outside: OutsideCalls | None = None) -> Roun
         if not calls_under_way.may_call():
             break
         try:
-            await _advance(services, obligation_id, version, case_feeds(subject, role, side))
+            with services.tracing.span("climb rung", {"obligation": obligation_id}):
+                await _advance(services, obligation_id, version, case_feeds(subject, role, side))
         except ServiceError as error:
             log.error("ladder_failed", obligation=obligation_id, error=error.error_code)
             failures += 1

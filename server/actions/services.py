@@ -17,6 +17,7 @@ from server.notify import Notifier
 from server.numbers import Numbers
 from server.settings import Settings
 from server.store.store import Store
+from server.tracing import Tracing
 
 
 class Wake:
@@ -65,6 +66,7 @@ class Services:
         throttle: slows down guessing.
         pace: how often an account may say what, by socket or by HTTP.
         numbers: what `/metrics` says.
+        tracing: spans for a collector, where there is one.
         is_stopping: this process drains, and is ready for nobody new.
     """
 
@@ -79,6 +81,7 @@ class Services:
     wake_ladders: Wake = field(default_factory=Wake)
     revoked: Revocations = field(default_factory=Revocations)
     numbers: Numbers = field(default_factory=Numbers)
+    tracing: Tracing = field(default_factory=Tracing)
     is_stopping: bool = False
     passwords: Passwords = field(init=False)
     throttle: Throttle = field(init=False)

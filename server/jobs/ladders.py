@@ -50,9 +50,12 @@ async def _rounds(
         failed = True
         try:
             if loop.time() - checked_at >= CHECK_EVERY_S:
-                await check_obligations(services)
+                with services.tracing.span("check obligations"):
+                    await check_obligations(services)
                 checked_at = loop.time()
-            done = await climb(services, outside)
+            with services.tracing.span("climb ladders") as tell:
+                done = await climb(services, outside)
+                tell({"failed": done.failures})
             wait, failed = done.wait, done.failures > 0
         except Exception as error:
             log.error("ladder_round_failed", error=type(error).__name__)

@@ -34,6 +34,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 Tell = Callable[[Sequence[FeedEvent]], None]
+CarryOut = Callable[["Session", Sequence[Unit[Any]]], list[Outcome]]
 Waiting = tuple[Unit[Any], "asyncio.Future[Any]"]
 # The first unit of a batch waits for the last one; beyond a few hundred the cost of a commit is spread thinly enough.
 MAX_BATCH = 500
@@ -58,6 +59,8 @@ class Writer(ABC):
         self._chain = AuditChain()
         self._loop = asyncio.get_running_loop()
         self.tell: Tell = lambda events: None
+        # Carries out each batch; whoever puts something round it does so before the first.
+        self.carry_out: CarryOut = self._carry_out
         self.commits = 0
         self.units = 0
 
@@ -272,7 +275,7 @@ class ThreadWriter(Writer):
         with self._engine.connect() as conn:
             session = self._session(conn, by_hand=True)
             while (batch := self._batches.get()) is not None:
-                outcomes = self._carry_out(session, [unit for unit, _ in batch])
+                outcomes = self.carry_out(session, [unit for unit, _ in batch])
                 self._loop.call_soon_threadsafe(self._settle, batch, outcomes)
 
     async def _stop(self) -> None:
@@ -320,7 +323,7 @@ class TaskWriter(Writer):
 
     def _on_connection(self, conn: Connection, units: Sequence[Unit[Any]]) -> tuple[list[Outcome], bool]:
         session = self._session(conn, by_hand=False)
-        return self._carry_out(session, units), session.broken
+        return self.carry_out(session, units), session.broken
 
     async def _disconnect(self) -> None:
         conn, self._conn = self._conn, None

@@ -6,12 +6,14 @@ again. Exit status 0 after a stop in order, 2 where the settings are wrong.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import shlex
 import socket
 import sys
 import tempfile
+from collections.abc import Iterator
 
 from server.supervisor.alarm import Alarm
 from server.supervisor.listener import bind_all
@@ -45,13 +47,31 @@ def main(worker: str = WORKER) -> int:
     limits = Limits(stall_s=float(env.get("EVENKEEL_STALL_S", Limits().stall_s)))
     watch.start()
     try:
-        # For their numbers; in memory where the system keeps its temporary files there, and gone with this process.
-        with tempfile.TemporaryDirectory(prefix="evenkeel-") as folder:
-            command = [sys.executable, "-m", worker, f"--numbers={folder}"]
+        with _shared_numbers(workers, alarm) as options:
+            command = [sys.executable, "-m", worker, *options]
             return Minder(command, listeners, alarm, limits=limits, environ=env).run()
     finally:
         watch.stop()
         alarm.close()
+
+
+@contextlib.contextmanager
+def _shared_numbers(workers: int, alarm: Alarm) -> Iterator[list[str]]:
+    """What tells the workers where to leave their numbers for each other; nothing for one that is alone.
+
+    The folder is in memory where the system keeps its temporary files there, and gone with this process. Where none can
+    be made each worker answers for itself: that people are served and called does not wait for numbers.
+    """
+    with contextlib.ExitStack() as kept:
+        options = []
+        if workers > 1:
+            try:
+                made = tempfile.TemporaryDirectory(prefix="evenkeel-", ignore_cleanup_errors=True)
+                options = [f"--numbers={kept.enter_context(made)}"]
+            except OSError as error:
+                advice = "/metrics tells the numbers of whichever worker answers; make a folder for temporary files"
+                alarm.warn("numbers_not_shared", error=type(error).__name__, advice=advice)
+        yield options
 
 
 def _refuse(text: str) -> int:

@@ -39,6 +39,10 @@ class Alarm:
         """Write one line of information."""
         _write("info", event, facts)
 
+    def warn(self, event: str, **facts: str | int | float) -> None:
+        """Write one line about what should be put right, though nobody has to be woken for it."""
+        _write("warning", event, facts)
+
     def sound(self, event: str, **facts: str | int | float) -> None:
         """Write one critical line and start the operator's command. Never raises: an alarm that fails is said too."""
         _write("critical", event, facts)

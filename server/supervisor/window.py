@@ -29,9 +29,12 @@ class Window:
     @classmethod
     def make(cls) -> Window:
         """A new page that has no name on any disk; `fd` may be inherited."""
-        with tempfile.TemporaryFile() as file:
-            file.truncate(_SIZE)
-            fd = os.dup(file.fileno())
+        if hasattr(os, "memfd_create"):  # needs no folder: a full or read-only disk must not keep workers from starting
+            fd = os.memfd_create("evenkeel-window")
+        else:
+            with tempfile.TemporaryFile() as file:
+                fd = os.dup(file.fileno())
+        os.truncate(fd, _SIZE)
         os.set_inheritable(fd, True)
         return cls(fd)
 

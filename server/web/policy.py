@@ -70,7 +70,15 @@ def route(edge: Edge, entry: Entry) -> Route:
             failure = ServiceError(edge.texts("error.internal"), retry="same")
             return visit.refusal(failure, json=entry.kind != "page")
 
-    return Route(entry.path, guarded, methods=[entry.method], name=entry.operation)
+    tracing = edge.services.tracing
+
+    async def traced(request: Request) -> Response:
+        with tracing.span(f"{entry.method} {entry.path}", {"method": request.method, "route": entry.path}) as tell:
+            response = await guarded(request)
+            tell({"status": response.status_code})
+            return response
+
+    return Route(entry.path, traced if tracing.is_on else guarded, methods=[entry.method], name=entry.operation)
 
 
 async def admit(visit: Visit, entry: Entry, rule: Rule) -> None:

@@ -10,6 +10,7 @@ from ops.bench.console import PEOPLE, bench_console, spread
 from ops.bench.first_run import bench_first_run
 from ops.bench.hub import Shape, bench_hub
 from ops.bench.idle import bench_idle
+from ops.bench.recovery import CASES, GOAL_S, bench_recovery
 from ops.bench.scale import CORES_FOR_TWO, NOT_MEASURED, bench_scale, summary
 from server.errors import Misconfigured
 
@@ -79,6 +80,19 @@ def test_throughput_that_was_not_measured_is_no_pass() -> None:
     figures = summary({1: [10.0], 2: [12.0]}, {1: [], 2: []}, [1.0], [2.0])
     assert figures["goals"]["throughput_two_to_one"] == {"value": NOT_MEASURED, "at_least": 1.6, "met": False}
     assert figures["goals"]["cpu_two_to_one"] == {"value": 1.2, "at_most": 1.5, "met": True}
+
+
+def test_the_recovery_bench_counts_until_everybody_is_served_and_called(tmp_path: Path) -> None:
+    """What was lost is there again, every open case has called anew, and the goal is held against the whole of it."""
+    figures = bench_recovery(tmp_path, messages=2_000)
+    assert (figures["messages"], figures["open_cases"]) == (2_000, CASES)
+    assert figures["backup_s"] > 0
+    assert 0 < figures["backup_bytes"] < figures["database_bytes"]
+    assert 0 < figures["start_to_ready_s"] <= figures["start_to_first_join_s"]
+    last = max(figures["start_to_first_join_s"], figures["start_to_all_called_s"])
+    assert figures["rto_s"] == pytest.approx(figures["restore_s"] + last, abs=0.02)
+    assert figures["goals"]["rto_s"] == {"value": figures["rto_s"], "at_most": GOAL_S, "met": True}
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_first_run_needs_a_clone(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ops.commands import app
 from server.live.hub import Timings
 from server.main import DRAIN_S
 from server.settings import Settings, load_settings
+from server.worker import UNREAD_BEATS
 from tests import harness
 from tests.ops.plain_yaml import read_yaml
 
@@ -68,6 +69,12 @@ def test_each_alarm_has_its_page_and_each_page_its_alarm() -> None:
         ]
         for name in METRIC.findall(text):
             assert any(name in expression for expression in expressions()), f"{page}: {name}"
+
+
+def test_the_alarm_of_a_silent_supervisor_rings_when_a_worker_says_it() -> None:
+    """The rule and the line in the log mean the same number of beats that nobody read."""
+    (expression,) = [rule["expr"] for rule in ALERTS if rule["alert"] == "EvenkeelSupervisorSilent"]
+    assert int(expression.rpartition("> ")[2]) == UNREAD_BEATS
 
 
 def test_only_settings_that_exist_are_named() -> None:

@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-SERVER = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["server"]
+EXTRAS = PROJECT["optional-dependencies"]
+SERVER = PROJECT["dependencies"] + EXTRAS["server"] + EXTRAS["otel"]
 
 
 # Used by another package at our word.

@@ -7,11 +7,14 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 
 from server.supervisor.__main__ import main
 
 DYING = "EVENKEEL_TEST_DYING"
+# The only place where the supervisor looks for a folder for temporary files.
+TEMPORARY = "EVENKEEL_TEST_TEMPORARY"
 
 
 def work() -> int:
@@ -43,4 +46,5 @@ def work() -> int:
 
 
 if __name__ == "__main__":
+    tempfile.tempdir = os.environ.get(TEMPORARY)
     sys.exit(work() if "--name" in " ".join(sys.argv) else main("tests.scaled.stand_in"))

@@ -16,7 +16,7 @@ from ops.doctor import examine
 from ops.trial import make_trial
 from server.settings import load_settings
 from server.supervisor.window import Window
-from tests.scaled.stand_in import DYING
+from tests.scaled.stand_in import DYING, TEMPORARY
 from tests.serve.support import Supervisor, supervisor, until
 from tests.servers import PostgresServer, run_apart, running_redis
 
@@ -59,6 +59,39 @@ def test_one_worker_is_replaced_and_the_others_never_notice(tmp_path: Path) -> N
         assert len(set(last.values()) | set(before.values())) == 5
         assert running.stop() == 0
         assert not any(psutil.pid_exists(pid) for pid in last.values())
+
+
+def told_of_numbers(running: Supervisor) -> list[bool]:
+    """Whether each worker was given a folder for its numbers."""
+    return [
+        any(word.startswith("--numbers=") for word in psutil.Process(pid).cmdline()) for pid in pids(running).values()
+    ]
+
+
+def test_a_worker_alone_leaves_its_numbers_for_nobody(tmp_path: Path) -> None:
+    """One worker is given no folder to write to every few seconds, and none is made; two share one, gone with them."""
+    for workers in (1, 2):
+        made = tmp_path / f"temporary-{workers}"
+        made.mkdir()
+        given = environ(tmp_path, EVENKEEL_WORKERS=str(workers), **{TEMPORARY: str(made)})
+        with supervisor(tmp_path, given, module=STAND_IN) as running:
+            serving(running, workers)
+            assert told_of_numbers(running) == [workers > 1] * workers
+            assert len(list(made.iterdir())) == workers - 1
+            assert running.stop() == 0
+        assert list(made.iterdir()) == []
+
+
+def test_without_room_for_numbers_the_workers_serve(tmp_path: Path) -> None:
+    """Where no temporary folder can be made one line says so, and every worker starts and answers for itself."""
+    given = environ(tmp_path, EVENKEEL_WORKERS="2", **{TEMPORARY: str(tmp_path / "none")})
+    with supervisor(tmp_path, given, module=STAND_IN) as running:
+        serving(running, 2)
+        assert told_of_numbers(running) == [False, False]
+        (said,) = running.lines("numbers_not_shared")
+        assert (said["level"], said["error"]) == ("warning", "FileNotFoundError")
+        assert "/metrics" in said["advice"]
+        assert running.stop() == 0
 
 
 def test_connections_are_dealt_out_to_all_workers(tmp_path: Path) -> None:

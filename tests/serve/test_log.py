@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from server.clock import from_us, real_us
@@ -88,16 +89,18 @@ def test_an_alarm_is_sounded_where_no_line_can_be_written(tmp_path: Path, full: 
 
 
 def test_a_supervisor_that_reads_no_beats_is_said() -> None:
-    """Twenty beats that nobody has read are a critical line; one that reads is nothing to speak of."""
+    """Twenty beats that nobody has read are a critical line, and a number; one that reads is nothing to speak of."""
     reader, writer = os.pipe()
     beat = Beats(writer)
     with capture_logs() as said:
         for _ in range(UNREAD_BEATS * 2):
             beat()
+            assert REGISTRY.get_sample_value("evenkeel_supervisor_unread_beats") == 1
             os.read(reader, 64)
         assert said == []
         for _ in range(UNREAD_BEATS):
             beat()
+    assert REGISTRY.get_sample_value("evenkeel_supervisor_unread_beats") == UNREAD_BEATS
     assert [(line["event"], line["log_level"], line["unread"]) for line in said] == [
         ("supervisor_silent", "critical", UNREAD_BEATS)
     ]
