@@ -36,6 +36,7 @@ PROVEN_S: Final = 30.0
 HANDSHAKE_S: Final = 10.0
 BEAT_S: Final = 15.0
 LIVE_LOOK_S: Final = 0.05
+BEHIND_LOOK_S: Final = 0.25
 BREATH_S: Final = 1.0
 AGAIN_S: Final = 0.5
 CUT: Final = "1006"
@@ -105,8 +106,7 @@ class Crowd:
         self._process = context.Process(target=_crowd, args=given, daemon=True)
         self._counted = asyncio.Event()
         self._count = 0
-        self._asleep: asyncio.Future[list[int]] | None = None
-        self._told: asyncio.Future[list[Story]] | None = None
+        self._answer: asyncio.Future[Any] | None = None
 
     async def __aenter__(self) -> Self:
         self._process.start()
@@ -132,9 +132,7 @@ class Crowd:
 
     async def sleep(self) -> list[int]:
         """From now on nobody reads; they only show that they are there. Returns the ports of their sockets."""
-        self._asleep = asyncio.get_running_loop().create_future()
-        self._mine.send(("sleep", 0.0))
-        return await self._asleep
+        return cast(list[int], await self._ask("sleep"))
 
     def wake(self) -> None:
         """Everybody reads again, first what came meanwhile."""
@@ -151,28 +149,36 @@ class Crowd:
             return False
         return True
 
+    async def until_at(self, seq: int, within_s: float) -> int:
+        """Wait until everybody was told their room up to place `seq`; returns how many were not in time."""
+        until = time.monotonic() + within_s
+        while (behind := int(await self._ask("behind", seq))) and time.monotonic() < until:
+            await asyncio.sleep(BEHIND_LOOK_S)
+        return behind
+
     async def tell(self) -> list[Story]:
         """What each went through up to now, in the order of their places; everybody goes away."""
-        self._told = asyncio.get_running_loop().create_future()
-        self._mine.send(("tell", 0.0))
-        return await self._told
+        return cast(list[Story], await self._ask("tell"))
+
+    async def _ask(self, what: str, value: float = 0.0) -> Any:
+        """What the other process answers; it is asked one thing at a time."""
+        self._answer = asyncio.get_running_loop().create_future()
+        self._mine.send((what, value))
+        return await self._answer
 
     def _heard(self) -> None:
         try:
-            said = self._mine.recv()
+            is_count, said = self._mine.recv()
         except (EOFError, OSError):
             asyncio.get_running_loop().remove_reader(self._mine.fileno())
-            for waiting in (self._asleep, self._told):
-                if waiting is not None and not waiting.done():
-                    waiting.set_exception(RuntimeError("the crowd is gone"))
+            if self._answer is not None and not self._answer.done():
+                self._answer.set_exception(RuntimeError("the crowd is gone"))
             return
-        if isinstance(said, int):
+        if is_count:
             self._count = said
             self._counted.set()
-        elif self._told is not None:
-            self._told.set_result(said)
-        elif self._asleep is not None:
-            self._asleep.set_result(said)
+        elif self._answer is not None:
+            self._answer.set_result(said)
 
 
 # --- in the other process ---------------------------------------------------------------------------------------------
@@ -203,30 +209,32 @@ class _Room:
         while not self._over.is_set():
             if self.live != said:
                 said = self.live
-                self._pipe.send(said)
+                self._pipe.send((True, said))
             await asyncio.sleep(LIVE_LOOK_S)
         for person in self._people:
             person.leave()
         # Watching it has made it refuse what does not fit at once.
         loop.remove_reader(self._pipe.fileno())
         os.set_blocking(self._pipe.fileno(), True)
-        self._pipe.send([person.story for person in self._people])
+        self._pipe.send((False, [person.story for person in self._people]))
         await asyncio.Event().wait()
 
     def _obey(self) -> None:
         try:
-            what, over_s = self._pipe.recv()
+            what, value = self._pipe.recv()
         except EOFError:
             # The campaign is gone without a word: nobody is left to tell anything.
             os._exit(1)
         if what == "come":
             for person in self._people:
-                person.come_in(self.rng.uniform(0.0, over_s))
+                person.come_in(self.rng.uniform(0.0, value))
         elif what == "cut":
             for person in self._people:
                 person.cut()
         elif what == "sleep":
-            self._pipe.send([port for person in self._people if (port := person.sleep())])
+            self._pipe.send((False, [port for person in self._people if (port := person.sleep())]))
+        elif what == "behind":
+            self._pipe.send((False, sum(person.seq < value for person in self._people)))
         elif what == "wake":
             for person in self._people:
                 person.wake()
@@ -235,7 +243,11 @@ class _Room:
 
 
 class _Person(asyncio.Protocol):
-    """One place of the crowd: at most one connection at a time, and the wait between two."""
+    """One place of the crowd: at most one connection at a time, and the wait between two.
+
+    Attributes:
+        seq: place up to which it was told its room.
+    """
 
     def __init__(self, room: _Room, place: Place) -> None:
         self.story = Story()
@@ -243,7 +255,7 @@ class _Person(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._attempt = 0
-        self._epoch = self._seq = 0
+        self._epoch = self.seq = 0
         self._stage = ""
         self._is_live = False
         self._is_gone = False
@@ -414,7 +426,7 @@ class _Person(asyncio.Protocol):
 
     def _join(self) -> None:
         join = {"t": "join", "client_id": f"crowd-{self.story.attempts:08d}", "feed": self._place.feed}
-        after = {"after": {"epoch": self._epoch, "seq": self._seq}} if self._epoch else {}
+        after = {"after": {"epoch": self._epoch, "seq": self.seq}} if self._epoch else {}
         self._say({**join, **after})
 
     def _joined(self, said: Any) -> None:
@@ -422,8 +434,8 @@ class _Person(asyncio.Protocol):
             if not self._epoch:
                 self.story.joined_at = said["seq"]
             else:
-                self.story.skipped.append((self._seq + 1, said["seq"]))
-            self._epoch, self._seq = said["epoch"], said["seq"]
+                self.story.skipped.append((self.seq + 1, said["seq"]))
+            self._epoch, self.seq = said["epoch"], said["seq"]
         if not self._is_live:
             self._is_live = True
             self._room.live += 1
@@ -434,16 +446,16 @@ class _Person(asyncio.Protocol):
 
     def _event(self, said: Any) -> None:
         seq = said["seq"]
-        if seq <= self._seq:
+        if seq <= self.seq:
             return
-        self._seq = seq
+        self.seq = seq
         item = said["item"]
         if item["kind"] == "message" and item["change"] == "new":
             self.story.seqs.append(item["of"])
             self.story.moments.append(time.monotonic())
 
     def _beat(self) -> None:
-        self._say({"t": "beat", "at": {self._place.feed: self._seq}})
+        self._say({"t": "beat", "at": {self._place.feed: self.seq}})
         self._at(BEAT_S, self._beat)
 
     def _ping(self) -> None:

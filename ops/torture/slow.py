@@ -34,7 +34,7 @@ from ops.torture.scaled import share
 from ops.trial import TrialPerson, make_trial
 from server.live.hub import Timings
 from server.protocol.frames import Ack, Send
-from server.settings import load_settings
+from server.settings import Settings, load_settings
 
 READERS: Final = 500
 SLEEPERS: Final = 100
@@ -53,6 +53,7 @@ ROUNDED_S: Final = 4.0
 SLOWER: Final = 1.2
 LOOK_S: Final = 0.25
 LIVE_S: Final = 60.0
+READ_UP_S: Final = 60.0
 
 
 @dataclass
@@ -179,7 +180,7 @@ async def run_slow(
                     await sleeping.until_live(sleepers, LIVE_S)
                     progress(done, f"{len(campaign.closed_s)} closed")
                 over.set()
-            await asyncio.sleep(2.0)
+            campaign.violations += await _read_up(settings, room, reading, sleeping)
             stories = await reading.tell()
             dreams = await sleeping.tell()
     told = [(place, story) for place, story in zip((*awake, *asleep), (*stories, *dreams), strict=True)]
@@ -207,6 +208,16 @@ async def _talk(url: str, person: TrialPerson, log: Log, rng: random.Random, ove
             log.answered[named] = time.monotonic()
             due = max(due + 1 / PER_S, time.monotonic() - 1.0)
             await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+
+async def _read_up(settings: Settings, room: str, *crowds: Crowd) -> list[Violation]:
+    """Wait until everybody stands at the head of the room, as the database has it; whoever does not in time missed it.
+
+    Those who slept come back when their wait is over, and first read what came meanwhile: that has no fixed time.
+    """
+    head = (await look(settings, read_stored)).heads[room]
+    behind = sum(await asyncio.gather(*(crowd.until_at(head, READ_UP_S) for crowd in crowds)))
+    return [Violation("behind", f"{behind} were not at place {head} after {READ_UP_S:.0f} s")] if behind else []
 
 
 @dataclass
