@@ -152,7 +152,7 @@ class Crowd:
     async def until_at(self, seq: int, within_s: float) -> int:
         """Wait until everybody was told their room up to place `seq`; returns how many were not in time."""
         until = time.monotonic() + within_s
-        while (behind := int(await self._ask("behind", seq))) and time.monotonic() < until:
+        while (behind := int(await self._ask("behind", seq))) and time.monotonic() < until:  # noqa: ASYNC110 - asked of another process
             await asyncio.sleep(BEHIND_LOOK_S)
         return behind
 
