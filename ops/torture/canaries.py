@@ -27,7 +27,7 @@ import urllib.parse
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,7 +41,7 @@ from ops.setup.postgres import PostgresServer, running_postgres
 from ops.setup.redis import RedisServer, running_redis
 from ops.torture.clients import URGENT
 from ops.torture.cluster import Cluster
-from ops.torture.history import Violation
+from ops.torture.history import Violation, outcome
 from ops.torture.loud import BREAKS, LOUD
 from ops.torture.people import settings_of
 from ops.trial import PASSWORD, Trial, make_trial
@@ -98,9 +98,7 @@ class CanaryCampaign:
             "names_in_the_database": self.names_stored,
             "given_back_to_their_senders": len(self.echoed),
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [asdict(violation) for violation in self.violations[:10]],
+            **outcome(self.violations),
         }
 
 

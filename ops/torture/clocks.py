@@ -19,7 +19,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -35,7 +35,8 @@ from ops.setup.postgres import running_postgres
 from ops.setup.redis import running_redis
 from ops.torture.clients import CLEAN, URGENT
 from ops.torture.cluster import Cluster
-from ops.torture.history import Violation
+from ops.torture.history import Violation, outcome
+from ops.torture.people import calls_made, times_called
 from ops.torture.scaled import SERVERS, Scene
 from ops.torture.service import asked, read_lines
 from ops.torture.skew import SKEWS, Skew
@@ -131,9 +132,7 @@ class ClockCampaign:
             "latest_call_in_the_night_s": {name: round(late, 1) for name, late in self.night_late_s.items()},
             "times_shown": self.times_shown,
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [asdict(violation) for violation in self.violations[:10]],
+            **outcome(self.violations),
         }
 
 
@@ -292,13 +291,10 @@ async def _judge_calls(campaign: ClockCampaign, scene: Scene, moments: Sequence[
     campaign.violations += [
         Violation("doubled", f"rung {row.rung} of {row.obligation}") for row in planned if row.times > 1
     ]
-    made: dict[str, list[float]] = {}
-    for line in read_lines(scene.cluster.log):
-        if line.get("event") == "person_called":
-            made.setdefault(line["notice"], []).append(line["said_at"])
-    campaign.calls = Counter(len(at) for at in made.values())
+    made = calls_made(read_lines(scene.cluster.log))
+    campaign.calls = times_called(made)
     for call, at in made.items():
-        for first in sorted(at)[:-1]:
+        for first in at[:-1]:
             if not any(abs(first - jump) <= UNDER_WAY_S for jump in moments):
                 campaign.violations.append(Violation("twice", call))
 

@@ -23,7 +23,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +33,7 @@ from sqlalchemy import Connection, func, select
 
 from ops.doctor import look
 from ops.torture.clients import CLEAN, URGENT, Log, words
-from ops.torture.history import Violation, judge_sending, judge_stored, read_stored
+from ops.torture.history import Violation, judge_sending, judge_stored, outcome, read_stored
 from ops.torture.people import settings_of
 from ops.torture.service import RunningService, running_service
 from ops.trial import Trial, make_trial
@@ -115,9 +115,7 @@ class LimitsCampaign:
             "connections_turned_away": self.turned_away,
             "recovered_ms_max": round(max(lack.recovered_s for lack in self.lacks) * 1000) if self.lacks else None,
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [asdict(violation) for violation in self.violations[:10]],
+            **outcome(self.violations),
         }
 
     def _worst(self) -> dict[str, Lack]:

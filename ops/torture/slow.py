@@ -17,7 +17,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,13 +28,14 @@ from ops.torture.clients import CLEAN, RETURN_S, Log
 from ops.torture.cluster import Cluster
 from ops.torture.conditions import Conditions, raise_open_files
 from ops.torture.crowd import Crowd, Place, Story
-from ops.torture.history import Violation, judge, read_stored
+from ops.torture.history import Violation, judge, outcome, read_stored
+from ops.torture.people import settings_of
 from ops.torture.process import memory_mb
 from ops.torture.scaled import share
 from ops.trial import TrialPerson, make_trial
 from server.live.hub import Timings
 from server.protocol.frames import Ack, Send
-from server.settings import Settings, load_settings
+from server.settings import Settings
 
 READERS: Final = 500
 SLEEPERS: Final = 100
@@ -103,9 +104,7 @@ class SlowCampaign:
             "sent": self.sent,
             "told": self.told,
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [asdict(violation) for violation in self.violations[:10]],
+            **outcome(self.violations),
         }
 
     @property
@@ -146,7 +145,7 @@ async def run_slow(
     began = time.monotonic()
     each = [-(-count // SOCKETS_EACH) for count in (readers, sleepers)]
     trial = await make_trial(folder, f"sqlite:///{folder / 'e.db'}", rooms=1, per_room=1 + sum(each))
-    settings = load_settings(database_url=trial.environ["DATABASE_URL"], kind=trial.environ["EVENKEEL_KIND"])
+    settings = settings_of(trial)
     room, (talker, *people) = trial.rooms[0], trial.members[0]
     conditions = Conditions(unpaced=True, hurry=hurry, send_buffer=SEND_BUFFER)
     spans: list[tuple[float, float, bool]] = []

@@ -21,7 +21,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,8 +30,8 @@ from sqlalchemy import Connection, select, text
 from ops.doctor import look
 from ops.setup.postgres import PostgresServer, running_postgres
 from ops.setup.redis import RedisServer, running_redis
-from ops.torture.history import Violation
-from ops.torture.people import People, calls_made, times_called
+from ops.torture.history import Violation, outcome
+from ops.torture.people import People, calls_made, everybody, times_called
 from ops.torture.service import RunningService, asked, read_lines, running_service
 from ops.trial import make_trial
 from server.jobs.lease import JOBS
@@ -119,9 +119,7 @@ class StopCampaign:
             "calls": sum(self.calls.values()),
             "calls_made_again": sum(count for times, count in self.calls.items() if times > 1),
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [asdict(violation) for violation in self.violations[:10]],
+            **outcome(self.violations),
         }
 
 
@@ -156,7 +154,7 @@ async def run_stops(
         with running_service(folder, environ) as service:
             await service.until_serving(WORKERS)
             with _watching(folder, service.url) as watch:
-                async with People(trial, service.url, rng) as people:
+                async with everybody(trial, service.url, rng) as people:
                     scene = _Scene(service, postgres, redis, manager, watch, people, rng)
                     await scene.until_well()
                     for done in range(stops):
@@ -166,7 +164,7 @@ async def run_stops(
                     stored = await people.settle()
                     campaign.sent, campaign.acknowledged = people.sent, people.acknowledged
                     campaign.violations = people.judge(stored)
-            calls = calls_made(service)
+            calls = calls_made(service.lines("person_called"))
             campaign.calls = times_called(calls)
             campaign.violations += _judge(campaign.stops, calls)
             await service.stop()
@@ -230,7 +228,7 @@ class _Scene:
         well = await self.until_well()
         # The supervisor and the watch have looked again: what was raised is over for them too.
         await asyncio.sleep(LOOKS_S)
-        calls = sum(at >= began for moments in calls_made(self.service).values() for at in moments)
+        calls = len(self.service.lines("person_called", began))
         return Stop(kind, by, what, raised_s, lease_s, calls, began, time.time() if well else 0.0)
 
     def _raised(self, kind: str, since: float) -> tuple[str, str, float] | None:

@@ -16,7 +16,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,11 +25,11 @@ from ops.torture.clients import Chatter, Log
 from ops.torture.cluster import Cluster
 from ops.torture.conditions import Conditions, raise_open_files
 from ops.torture.crowd import Crowd, Place, Story
-from ops.torture.history import Violation, judge, read_stored
+from ops.torture.history import Violation, judge, outcome, read_stored
+from ops.torture.people import settings_of
 from ops.torture.process import memory_mb
 from ops.torture.scaled import share
 from ops.trial import Trial, make_trial
-from server.settings import load_settings
 
 PER_ROOM: Final = 20
 # Sockets of one person: an invented person is dear to make, and people have several pages open.
@@ -104,9 +104,7 @@ class StormCampaign:
             "told": self.told,
             "told_to_read_up": self.resyncs,
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [asdict(violation) for violation in self.violations[:10]],
+            **outcome(self.violations),
         }
 
     def judge_times(self, leeway: float) -> None:
@@ -154,7 +152,7 @@ async def run_storm(
     talking = min(TALKERS, rooms)
     people = -(-sockets // (rooms * SOCKETS_EACH)) + 1
     trial = await make_trial(folder, f"sqlite:///{folder / 'e.db'}", rooms=rooms, per_room=people)
-    settings = load_settings(database_url=trial.environ["DATABASE_URL"], kind=trial.environ["EVENKEEL_KIND"])
+    settings = settings_of(trial)
     over = asyncio.Event()
     async with Cluster(1, trial.environ, folder, conditions=Conditions(unpaced=True)) as cluster:
         places = [_place(cluster.ports[0], trial, n % rooms, 1 + n // rooms // SOCKETS_EACH) for n in range(sockets)]
