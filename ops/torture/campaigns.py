@@ -12,12 +12,12 @@ from ops.setup.postgres import running_postgres
 from ops.setup.redis import running_redis
 from ops.torture.acks import run_acks
 from ops.torture.autobahn import find_suite, run_suite
-from ops.torture.canaries import run_canaries
-from ops.torture.clocks import run_clock
+from ops.torture.canaries.campaign import run_canaries
+from ops.torture.clocks.campaign import run_clock
 from ops.torture.frames import run_frames
 from ops.torture.hops import run_hops
 from ops.torture.kill import run_campaign
-from ops.torture.limits import run_limits
+from ops.torture.limits.campaign import run_limits
 from ops.torture.oneway import run_oneway
 from ops.torture.outages import run_kill_scaled, run_postgres, run_redis
 from ops.torture.power import run_power
@@ -26,7 +26,7 @@ from ops.torture.revoke import run_revoke
 from ops.torture.shortage import run_shortage
 from ops.torture.simulation.campaign import run_simulation
 from ops.torture.slow import run_slow
-from ops.torture.stop import run_stops
+from ops.torture.stop.campaign import run_stops
 from ops.torture.storm import run_storm
 from ops.torture.writers import run_writers
 
