@@ -1,34 +1,26 @@
-"""Very many sockets in a process of their own, which cost little: what a crowd of people is to the server.
+"""The process of a crowd: each comes, is cut off, waits as PROTOCOL.md section 5 has it, and resumes; nobody sends.
 
-Each keeps to PROTOCOL.md: it says hello, joins its room, answers pings, and after a loss waits as section 5 has it and
-resumes from its position. It never sends. What it was told is kept as places and moments, without texts, and given back
-at the end; moments are of `time.monotonic`, which all processes of a machine share.
+Each keeps to PROTOCOL.md: it says hello, joins its room, answers pings, and resumes from its position. What it was told
+is kept as places and moments, without texts, and given back at the end; moments are of `time.monotonic`, which all
+processes of a machine share.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import multiprocessing
 import os
 import random
 import socket
 import time
-from array import array
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, cast
 
 import msgspec
 import uvloop
 
-from ops.torture.clients import Log, Told
 from ops.torture.conditions import raise_open_files
-from server.protocol.codec import Codec
+from ops.torture.crowd import wire
+from ops.torture.crowd.story import Place, Story
 
 FLOOR_S: Final = 0.5
 CEILING_S: Final = 30.0
@@ -36,155 +28,12 @@ PROVEN_S: Final = 30.0
 HANDSHAKE_S: Final = 10.0
 BEAT_S: Final = 15.0
 LIVE_LOOK_S: Final = 0.05
-BEHIND_LOOK_S: Final = 0.25
 BREATH_S: Final = 1.0
 AGAIN_S: Final = 0.5
-CUT: Final = "1006"
-_FIN_BINARY, _CLOSE, _PING, _PONG = 0x82, 0x88, 0x89, 0x8A
-_MASK: Final = bytes(4)
+CUT: Final = wire.NO_CODE
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One socket to be: on which port, whose, in which room."""
-
-    port: int
-    account: str
-    token: str
-    feed: str
-
-
-@dataclass
-class Story:
-    """What one socket of a crowd went through.
-
-    Attributes:
-        joined_at: place of the room when it joined first.
-        seqs, moments: each place that it was told of, in the order of telling, and when.
-        skipped: places (first, last) that an express resync replaced.
-        live: when it was live, and when it was not any more, in turn.
-        ends: how its connections ended: close code ("1006": none came), HTTP status, or "late": no welcome
-            came in time.
-        pongs: how long the server took to answer its pings, in seconds, and (`pong_moments`) when it did.
-    """
-
-    joined_at: int = 0
-    seqs: array[int] = field(default_factory=lambda: array("q"))
-    moments: array[float] = field(default_factory=lambda: array("d"))
-    skipped: list[tuple[int, int]] = field(default_factory=list)
-    live: list[float] = field(default_factory=list)
-    attempts: int = 0
-    ends: Counter[str] = field(default_factory=Counter)
-    pongs: array[float] = field(default_factory=lambda: array("d"))
-    pong_moments: array[float] = field(default_factory=lambda: array("d"))
-
-    def was_live(self, since: float, until: float) -> bool:
-        """Whether it was live from one moment to another, all the time."""
-        began = bisect_right(self.live, since)
-        return began % 2 == 1 and bisect_right(self.live, until) == began
-
-    def log(self, place: Place) -> Log:
-        """As the judge reads it, without texts."""
-        told = [Told(of, "shown", None, at) for of, at in zip(self.seqs, self.moments, strict=True)]
-        return Log(place.account, place.feed, joined_at=self.joined_at, told=told, skipped=self.skipped)
-
-
-class Crowd:
-    """A crowd, seen from the campaign: it is there from entering to leaving; nobody is connected at first.
-
-    Args:
-        ping_s: each socket asks the server for a pong so often; None: never.
-        receive_buffer: bytes that the system takes for one of them who does not read; 0: as it likes.
-    """
-
-    def __init__(
-        self, places: Sequence[Place], seed: int, ping_s: float | None = None, receive_buffer: int = 0
-    ) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._mine, theirs = context.Pipe()
-        given = (theirs, list(places), seed, ping_s, receive_buffer)
-        self._process = context.Process(target=_crowd, args=given, daemon=True)
-        self._counted = asyncio.Event()
-        self._count = 0
-        self._answer: asyncio.Future[Any] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._process.start()
-        asyncio.get_running_loop().add_reader(self._mine.fileno(), self._heard)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        asyncio.get_running_loop().remove_reader(self._mine.fileno())
-        self._process.kill()
-        await asyncio.to_thread(self._process.join)
-        self._mine.close()
-
-    def come(self, over_s: float = 0.0) -> None:
-        """Everybody connects, within so many seconds."""
-        self._mine.send(("come", over_s))
-
-    def cut(self) -> None:
-        """Everybody is cut off in the same moment, and comes back as section 5 of PROTOCOL.md has it."""
-        self._count = 0
-        self._mine.send(("cut", 0.0))
-
-    async def sleep(self) -> list[int]:
-        """From now on nobody reads; they only show that they are there. Returns the ports of their sockets."""
-        return cast(list[int], await self._ask("sleep"))
-
-    def wake(self) -> None:
-        """Everybody reads again, first what came meanwhile."""
-        self._mine.send(("wake", 0.0))
-
-    async def until_live(self, count: int, within_s: float) -> bool:
-        """Wait until so many are live; False if it took too long."""
-        try:
-            async with asyncio.timeout(within_s):
-                while self._count < count:
-                    self._counted.clear()
-                    await self._counted.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    async def until_at(self, seq: int, within_s: float) -> int:
-        """Wait until everybody was told their room up to place `seq`; returns how many were not in time."""
-        until = time.monotonic() + within_s
-        while (behind := int(await self._ask("behind", seq))) and time.monotonic() < until:  # noqa: ASYNC110 - asked of another process
-            await asyncio.sleep(BEHIND_LOOK_S)
-        return behind
-
-    async def tell(self) -> list[Story]:
-        """What each went through up to now, in the order of their places; everybody goes away."""
-        return cast(list[Story], await self._ask("tell"))
-
-    async def _ask(self, what: str, value: float = 0.0) -> Any:
-        """What the other process answers; it is asked one thing at a time."""
-        self._answer = asyncio.get_running_loop().create_future()
-        self._mine.send((what, value))
-        return await self._answer
-
-    def _heard(self) -> None:
-        try:
-            is_count, said = self._mine.recv()
-        except (EOFError, OSError):
-            asyncio.get_running_loop().remove_reader(self._mine.fileno())
-            if self._answer is not None and not self._answer.done():
-                self._answer.set_exception(RuntimeError("the crowd is gone"))
-            return
-        if is_count:
-            self._count = said
-            self._counted.set()
-        elif self._answer is not None:
-            self._answer.set_result(said)
-
-
-# --- in the other process ---------------------------------------------------------------------------------------------
-
-
-def _crowd(pipe: Connection, places: list[Place], seed: int, ping_s: float | None, receive_buffer: int) -> None:
+def run_crowd(pipe: Connection, places: list[Place], seed: int, ping_s: float | None, receive_buffer: int) -> None:
     raise_open_files()
     uvloop.run(_Room(pipe, places, seed, ping_s, receive_buffer).run())
 
@@ -284,7 +133,7 @@ class _Person(asyncio.Protocol):
 
     def _breathe(self) -> None:
         """A pong that nobody asked for: whoever sleeps is not closed for being silent."""
-        self._write(bytes((_PONG, 0x80)) + _MASK)
+        self._write(wire.framed(wire.PONG, b""))
         self._at(BREATH_S, self._breathe)
 
     def wake(self) -> None:
@@ -352,13 +201,7 @@ class _Person(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # As in `server.live.socket`: uvloop's transports are of no class of asyncio's.
         self._transport = transport = cast(asyncio.Transport, transport)
-        port, key = self._place.port, base64.b64encode(os.urandom(16)).decode()
-        transport.write(
-            f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
-            f"Sec-WebSocket-Protocol: {Codec.MSGPACK.subprotocol}\r\n"
-            f"Authorization: Bearer {self._place.token}\r\n\r\n".encode()
-        )
+        transport.write(wire.upgrade(self._place.port, self._place.token))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -367,44 +210,29 @@ class _Person(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         if self._stage == "upgrade":
-            head, end, rest = bytes(self._buffer).partition(b"\r\n\r\n")
-            if not end:
+            status = wire.take_status(self._buffer)
+            if status is None:
                 return
-            if not head.startswith(b"HTTP/1.1 101"):
-                self._end = f"HTTP {head[9:12].decode()}"
+            if status != wire.SWITCHING:
+                self._end = f"HTTP {status}"
                 self.cut()
                 return
-            self._buffer = bytearray(rest)
             self._stage = "hello"
             self._say({"t": "hello", "client_id": "crowd-hello", "client": "crowd"})
-        self._frames()
-
-    def _frames(self) -> None:
-        buffer, at = self._buffer, 0
-        while len(buffer) - at >= 2:
-            size, head = buffer[at + 1], 2
-            if size >= 126:
-                head += 2 if size == 126 else 8
-                if len(buffer) - at < head:
-                    break
-                size = int.from_bytes(buffer[at + 2 : at + head], "big")
-            if len(buffer) - at < head + size:
-                break
-            self._frame(buffer[at], bytes(buffer[at + head : at + head + size]))
-            at += head + size
-        del buffer[:at]
+        for first, payload in wire.take_frames(self._buffer):
+            self._frame(first, payload)
 
     def _frame(self, first: int, payload: bytes) -> None:
-        if first == _FIN_BINARY:
+        if first == wire.BINARY:
             self._take(msgspec.msgpack.decode(payload))
-        elif first == _PING:
-            self._write(bytes((_PONG, 0x80 | len(payload))) + _MASK + payload)
-        elif first == _PONG and len(payload) == 8:
+        elif first == wire.PING:
+            self._write(wire.framed(wire.PONG, payload))
+        elif first == wire.PONG and len(payload) == 8:
             now = time.monotonic()
             self.story.pongs.append(now - int.from_bytes(payload, "big") / 1e9)
             self.story.pong_moments.append(now)
-        elif first == _CLOSE:
-            self._end = str(int.from_bytes(payload[:2], "big")) if payload else "1005"
+        elif first == wire.CLOSE:
+            self._end = wire.close_code(payload)
             self.cut()
 
     # --- what is said ---
@@ -460,14 +288,11 @@ class _Person(asyncio.Protocol):
 
     def _ping(self) -> None:
         if self._room.ping_s is not None:
-            self._write(bytes((_PING, 0x88)) + _MASK + time.monotonic_ns().to_bytes(8, "big"))
+            self._write(wire.framed(wire.PING, time.monotonic_ns().to_bytes(8, "big")))
             self._at(self._room.ping_s, self._ping)
 
     def _say(self, command: Any) -> None:
-        payload = msgspec.msgpack.encode(command)
-        size = len(payload)
-        head = bytes((_FIN_BINARY, 0x80 | size)) if size < 126 else bytes((_FIN_BINARY, 0xFE)) + size.to_bytes(2, "big")
-        self._write(head + _MASK + payload)
+        self._write(wire.framed(wire.BINARY, msgspec.msgpack.encode(command)))
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
