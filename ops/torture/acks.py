@@ -14,7 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,12 +26,12 @@ from ops.setup.redis import running_redis
 from ops.torture.clients import CLEAN, Chatter, Log, words
 from ops.torture.cluster import Cluster
 from ops.torture.conditions import Conditions
-from ops.torture.history import Violation, judge, read_stored
+from ops.torture.history import Violation, judge, outcome, read_stored
+from ops.torture.people import settings_of
 from ops.torture.proxy import FaultProxy
 from ops.torture.scaled import SERVERS, share
 from ops.trial import TrialPerson, make_trial
 from server.protocol.frames import Ack, Send
-from server.settings import load_settings
 
 SENDERS: Final = 40
 ROOMS: Final = 2
@@ -82,9 +82,7 @@ class AckCampaign:
             "answered_ms_p50": share(self.answered_ms, 0.5),
             "answered_ms_p99": share(self.answered_ms, 0.99),
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [asdict(violation) for violation in self.violations[:10]],
+            **outcome(self.violations),
         }
 
 
@@ -175,7 +173,7 @@ async def run_acks(
     with running_postgres() as postgres, running_redis() as redis:
         url = postgres.create_database()
         trial = await make_trial(folder, url, rooms=ROOMS, per_room=-(-senders // ROOMS) + READERS)
-        settings = load_settings(database_url=url, kind=trial.environ["EVENKEEL_KIND"])
+        settings = settings_of(trial)
         authors = [
             _Author(person, room, random.Random(rng.getrandbits(64)), campaign)  # noqa: S311
             for room, people in zip(trial.rooms, trial.members, strict=True)
@@ -220,7 +218,7 @@ async def run_acks(
     logs = [author.log for author in authors]
     campaign.sent = sum(len(log.sent) for log in logs)
     campaign.rows = len(stored.messages)
-    campaign.answered_ms = [(log.answered[named] - log.asked[named]) * 1000 for log in logs for named in log.answered]
+    campaign.answered_ms = [spent for log in logs for spent in log.answered_ms]
     campaign.violations = judge([reader.log for reader in readers], [], stored, senders=logs)
     if campaign.rows != messages:
         campaign.violations.append(Violation("count", f"{campaign.rows} rows of {messages} messages"))

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import secrets
-import sqlite3
-import sys
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +12,12 @@ from ops.setup.postgres import running_postgres
 from ops.setup.redis import running_redis
 from ops.torture.acks import run_acks
 from ops.torture.autobahn import find_suite, run_suite
-from ops.torture.canaries import run_canaries
-from ops.torture.clocks import run_clock
+from ops.torture.canaries.campaign import run_canaries
+from ops.torture.clocks.campaign import run_clock
 from ops.torture.frames import run_frames
 from ops.torture.hops import run_hops
 from ops.torture.kill import run_campaign
-from ops.torture.limits import run_limits
+from ops.torture.limits.campaign import run_limits
 from ops.torture.oneway import run_oneway
 from ops.torture.outages import run_kill_scaled, run_postgres, run_redis
 from ops.torture.power import run_power
@@ -31,7 +26,7 @@ from ops.torture.revoke import run_revoke
 from ops.torture.shortage import run_shortage
 from ops.torture.simulation.campaign import run_simulation
 from ops.torture.slow import run_slow
-from ops.torture.stop import run_stops
+from ops.torture.stop.campaign import run_stops
 from ops.torture.storm import run_storm
 from ops.torture.writers import run_writers
 
@@ -223,43 +218,3 @@ CAMPAIGNS: Final[Mapping[str, Campaign]] = {
 
 def new_seed() -> int:
     return secrets.randbelow(2**31)
-
-
-def write_results(path: Path, seed: int, results: Mapping[str, Facts]) -> None:
-    """Write the figures of whole campaigns down, with the day and the machine."""
-    lines = [
-        "# Results of the torture campaigns",
-        "",
-        f"Written by `make torture` on {time.strftime('%Y-%m-%d', time.gmtime())}, seed {seed}. {_machine()}",
-        "",
-        "A campaign that finds a broken promise says so here; none is left out. Times are in milliseconds.",
-    ]
-    for name, facts in results.items():
-        shown = {key: value for key, value in facts.items() if key not in ("campaign", "seed", "ok", "examples")}
-        lines += ["", f"## {name}: {verdict(facts)}", ""]
-        lines += [f"{CAMPAIGNS[name].what}.", "", "| figure | value |", "|---|---|"]
-        lines += [f"| {key.replace('_', ' ')} | {_said(value)} |" for key, value in shown.items()]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def verdict(facts: Facts) -> str:
-    """What came of a campaign, in a word or two."""
-    if "not_measured" in facts:
-        return "not measured"
-    return "every promise kept" if facts["ok"] else "PROMISES BROKEN"
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {count}" for key, count in sorted(value.items())) or "none"
-    return "-" if value is None else str(value)
-
-
-def _machine() -> str:
-    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    busy = os.getloadavg()[1]
-    return (
-        f"{os.cpu_count()} cores ({platform.machine()}), {memory_gb:.0f} GB, {platform.system()} {platform.release()}, "
-        f"Python {sys.version.partition(' ')[0]}, SQLite {sqlite3.sqlite_version}; load average of the last "
-        f"five minutes {busy:.1f}."
-    )

@@ -79,6 +79,11 @@ class Log:
     steady: dict[int, float] = field(default_factory=dict)
     jumps: list[str] = field(default_factory=list)
 
+    @property
+    def answered_ms(self) -> list[float]:
+        """How long each message took from being sent to its first acknowledgement."""
+        return [(at - self.asked[named]) * 1000 for named, at in self.answered.items()]
+
 
 class Chatter:
     """A member who talks in a room, now and then in distress, until told to stop; or who only listens.

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from ops.output import FAILED, Json, answer, speaks_plainly
+from server.errors import BadRequest
 
 Seed = Annotated[int | None, typer.Option(help="To repeat a campaign's choices; a new one if not given.")]
 Faults = Annotated[
@@ -24,6 +25,10 @@ Faults = Annotated[
     typer.Option(
         "--faults", min=1, help="How many (messages, sockets, rounds: see its figures); a whole campaign if not given."
     ),
+]
+Results = Annotated[
+    Path | None,
+    typer.Option(help="Write the figures to this file too, such as RESULTS.md; other campaigns' stay in it."),
 ]
 
 
@@ -60,8 +65,8 @@ _ONE_BY_ONE: Final = MappingProxyType(
 
 def _command(name: str) -> Callable[..., None]:
     @speaks_plainly
-    def command(faults: Faults = None, seed: Seed = None, as_json: Json = False) -> None:
-        run_one(name, faults, seed, as_json)
+    def command(faults: Faults = None, seed: Seed = None, results: Results = None, as_json: Json = False) -> None:
+        run_one(name, faults, seed, as_json, results)
 
     return command
 
@@ -70,29 +75,31 @@ def _command(name: str) -> Callable[..., None]:
 def simulate(
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many; 10,000 if not given.")] = None,
     seed: Annotated[int | None, typer.Option(help="The first one; by chance if not given.")] = None,
+    results: Results = None,
     as_json: Json = False,
 ) -> None:
     """Simulate servers, people and faults, each seed another order of events; --seed N --seeds 1 repeats one."""
-    run_one("simulate", seeds, seed, as_json)
+    run_one("simulate", seeds, seed, as_json, results)
 
 
 @speaks_plainly
 def everything(
-    results: Annotated[Path | None, typer.Option(help="Write the figures to this file, such as RESULTS.md.")] = None,
+    only: Annotated[str | None, typer.Option(help="Names of campaigns with commas between; all if not given.")] = None,
+    results: Results = None,
     faults: Annotated[int | None, typer.Option("--faults", min=1, help="In each, instead of a whole campaign.")] = None,
     seed: Seed = None,
     as_json: Json = False,
 ) -> None:
     """Every campaign, one after the other."""
-    from ops.torture.campaigns import CAMPAIGNS, new_seed, verdict, write_results
+    from ops.torture.campaigns import new_seed
+    from ops.torture.results import verdict
 
+    names = _chosen(only)
     chosen = new_seed() if seed is None else seed
     found: dict[str, dict[str, Any]] = {}
-    for name in CAMPAIGNS:
-        _say(f"--- {name}")
-        found[name] = _figures(name, faults, chosen)
-        if results is not None:
-            write_results(results, chosen, found)
+    for name in names:
+        say(f"--- {name}")
+        found[name] = _figures(name, faults, chosen, results)
     broken = [name for name, facts in found.items() if not facts["ok"]]
     lines = [f"{name}: {verdict(facts)}" for name, facts in found.items()]
     answer(as_json, {"seed": chosen, "ok": not broken, "campaigns": found}, *lines)
@@ -100,12 +107,26 @@ def everything(
         raise typer.Exit(FAILED)
 
 
-def run_one(name: str, faults: int | None, seed: int | None, as_json: bool) -> None:
+def _chosen(only: str | None) -> list[str]:
+    """The campaigns that are asked for, in the order of the list. Raises BadRequest."""
+    from ops.torture.campaigns import CAMPAIGNS
+
+    if only is None:
+        return list(CAMPAIGNS)
+    asked = {name.strip() for name in only.split(",")} - {""}
+    unknown = sorted(asked - CAMPAIGNS.keys())
+    if unknown or not asked:
+        said = f"There is no campaign {', '.join(unknown)}." if unknown else "No campaign was named."
+        raise BadRequest(f"{said} There are: {', '.join(CAMPAIGNS)}.", field="only")
+    return [name for name in CAMPAIGNS if name in asked]
+
+
+def run_one(name: str, faults: int | None, seed: int | None, as_json: bool, results: Path | None = None) -> None:
     """Run a campaign and answer with its figures; ends with FAILED where a promise was broken."""
     from ops.torture.campaigns import new_seed
 
     chosen = new_seed() if seed is None else seed
-    facts = _figures(name, faults, chosen)
+    facts = _figures(name, faults, chosen, results)
     lines = [
         *(f"{key.replace('_', ' ')}: {json.dumps(value)}" for key, value in facts.items() if key != "examples"),
         *(f"BROKEN {example['rule']}: {example['what']}" for example in facts["examples"]),
@@ -116,27 +137,28 @@ def run_one(name: str, faults: int | None, seed: int | None, as_json: bool) -> N
         raise typer.Exit(FAILED)
 
 
-def _figures(name: str, faults: int | None, seed: int) -> dict[str, Any]:
+def _figures(name: str, faults: int | None, seed: int, results: Path | None) -> dict[str, Any]:
     import structlog
 
     from ops.torture.campaigns import CAMPAIGNS
+    from ops.torture.results import noted
 
     # What the parts of the service say in this process is for a person too; the answer stays readable by a program.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
     campaign = CAMPAIGNS[name]
     count = faults or campaign.whole
-    _say(f"seed {seed}, {count} {campaign.counts}")
+    say(f"seed {seed}, {count} {campaign.counts}")
 
     def progress(done: int, what: str) -> None:
-        _say(f"{done} of {count}: {what}")
+        say(f"{done} of {count}: {what}")
 
     async def run(folder: Path) -> dict[str, Any]:
         return await campaign.run(folder, count, seed, progress)
 
     with tempfile.TemporaryDirectory(prefix="evenkeel-torture-") as made:
-        return asyncio.run(run(Path(made)))
+        return noted(results, name, seed, count, lambda: asyncio.run(run(Path(made))))
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     """Progress, for a person; the answer is on standard output."""
     print(line, file=sys.stderr, flush=True)

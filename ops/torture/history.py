@@ -20,8 +20,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -85,6 +86,15 @@ class Violation:
 
     rule: str
     what: str
+
+
+def outcome(violations: Sequence[Violation]) -> dict[str, Any]:
+    """The figures that every campaign ends with: violations by rule, whether there is none, and the first ten."""
+    return {
+        "violations": Counter(violation.rule for violation in violations),
+        "ok": not violations,
+        "examples": [asdict(violation) for violation in violations[:10]],
+    }
 
 
 def read_stored(conn: Connection, now: datetime | None = None) -> Stored:

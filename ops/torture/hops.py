@@ -16,9 +16,8 @@ import asyncio
 import math
 import random
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +29,7 @@ from ops.setup.redis import running_redis
 from ops.torture.clients import Chatter
 from ops.torture.cluster import Cluster
 from ops.torture.conditions import Conditions
-from ops.torture.history import Stored, Violation, judge, read_stored
+from ops.torture.history import Stored, Violation, judge, outcome, read_stored
 from ops.torture.hopper import Hopper, Hops
 from ops.torture.scaled import SERVERS, share
 from ops.trial import PASSWORD, Trial, TrialPerson, make_trial
@@ -87,9 +86,7 @@ class HopCampaign:
             "told": self.told,
             "taken_back_by_the_restore_s": round(self.lost_s, 1),
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [asdict(violation) for violation in self.violations[:10]],
+            **outcome(self.violations),
         }
 
 

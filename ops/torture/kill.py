@@ -13,18 +13,19 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Final
 
 from ops.doctor import look
 from ops.torture.clients import Chatter, Moderator
-from ops.torture.history import Stored, Violation, judge, read_stored
+from ops.torture.history import Stored, Violation, judge, outcome, read_stored
+from ops.torture.people import settings_of
 from ops.torture.process import ServerFactory
 from ops.trial import Trial, make_trial
 from server import killpoints
-from server.settings import Settings, load_settings
+from server.settings import Settings
 from server.supervisor.listener import bind
 
 ROOMS: Final = 2
@@ -74,9 +75,7 @@ class Campaign:
             "calls": self.calls,
             "duration_s": round(self.duration_s, 1),
             "recovered_ms_p50": round(recovered[len(recovered) // 2]) if recovered else None,
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [asdict(violation) for violation in self.violations[:10]],
+            **outcome(self.violations),
         }
 
 
@@ -139,7 +138,7 @@ async def run_campaign(
             server = factory.start(listener)
             try:
                 await stage.until_connected(campaign, server)
-                settled = await stage.settle(_settings(trial))
+                settled = await stage.settle(settings_of(trial))
                 await _stop(server)
             finally:
                 server.kill()
@@ -237,14 +236,10 @@ async def _stop(server: ForkServerProcess) -> None:
 
 async def _judge(campaign: Campaign, stage: _Stage, trial: Trial, settled: Stored) -> None:
     # Ladders climb on while the last server stops: whose page was reached is asked of the moment before.
-    stored = dataclasses.replace(await look(_settings(trial), read_stored), pages=settled.pages)
+    stored = dataclasses.replace(await look(settings_of(trial), read_stored), pages=settled.pages)
     members = [chatter.log for chatter in stage.chatters]
     campaign.sent = sum(len(log.sent) for log in members)
     campaign.acknowledged = sum(len(log.acks) for log in members)
     campaign.flagged = sum(row.flagged for row in stored.messages.values())
     campaign.calls = sum(len(calls) for calls in stored.pages.values())
     campaign.violations = judge(members, [moderator.log for moderator in stage.moderators], stored)
-
-
-def _settings(trial: Trial) -> Settings:
-    return load_settings(database_url=trial.environ["DATABASE_URL"], kind=trial.environ["EVENKEEL_KIND"])

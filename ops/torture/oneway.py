@@ -16,7 +16,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,11 +26,11 @@ from ops.doctor import look
 from ops.torture.clients import CLEAN, Chatter, words
 from ops.torture.cluster import Cluster
 from ops.torture.conditions import Conditions
-from ops.torture.history import Violation, judge, read_stored
+from ops.torture.history import Violation, judge, outcome, read_stored
+from ops.torture.people import settings_of
 from ops.torture.proxy import FaultProxy, Way
 from ops.torture.scaled import share
 from ops.trial import TrialPerson, make_trial
-from server.settings import load_settings
 
 DETECT_S: Final = 25.0
 HELD_S: Final = 40.0
@@ -80,9 +80,7 @@ class OneWayCampaign:
             "client_knew_ms_p50": share([spent * 1000 for seen in self.client_s.values() for spent in seen], 0.5),
             "server_knew_ms_p50": share([spent * 1000 for seen in self.server_s.values() for spent in seen], 0.5),
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [asdict(violation) for violation in self.violations[:10]],
+            **outcome(self.violations),
         }
 
 
@@ -168,7 +166,7 @@ async def run_oneway(
     began = time.monotonic()
     ways = [list(Way)[n % 2] for n in range(faults)]
     trial = await make_trial(folder, f"sqlite:///{folder / 'e.db'}", rooms=1, per_room=faults + 1)
-    settings = load_settings(database_url=trial.environ["DATABASE_URL"], kind=trial.environ["EVENKEEL_KIND"])
+    settings = settings_of(trial)
     room, (talker, *people) = trial.rooms[0], trial.members[0]
     proxies = [FaultProxy() for _ in people]
     origins = [proxy.url for proxy in proxies]

@@ -15,7 +15,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from ops.doctor import look
 from ops.torture.clients import CLEAN, URGENT, Log, words
 from ops.torture.disk import Disk, Unkept, copy_database
 from ops.torture.driver import sqlite_on
-from ops.torture.history import Violation, judge_sending, judge_stored, read_stored
+from ops.torture.history import Violation, judge_sending, judge_stored, outcome, read_stored
 from ops.trial import Trial, make_trial
 from server.actions.accounts import authenticate
 from server.actions.post_message import post_message
@@ -82,9 +82,7 @@ class PowerCampaign:
             "checkpoints": self.checkpoints,
             "cuts_in_checkpoints": self.in_checkpoints,
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [asdict(violation) for violation in self.violations[:10]],
+            **outcome(self.violations),
         }
 
 

@@ -13,7 +13,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -28,7 +28,7 @@ from ops.doctor import look
 from ops.torture.clients import Chatter
 from ops.torture.cluster import Cluster
 from ops.torture.conditions import raise_open_files
-from ops.torture.history import Violation, judge, read_stored
+from ops.torture.history import Violation, judge, outcome, read_stored
 from ops.trial import Trial, TrialPerson, make_trial
 from server.main import DRAIN_S
 from server.settings import Settings, load_settings
@@ -122,10 +122,9 @@ class Restarts:
             "returns_s": [[round(min(m), 1), round(max(m), 1)] for m in self.returns if m],
             "rungs_late_s": [round(late, 1) for late in self.rungs_late_s],
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in self.violations),
+            **outcome(self.violations),
             "kept": goals,
             "ok": all(goals.values()),
-            "examples": [asdict(violation) for violation in self.violations[:10]],
         }
 
 

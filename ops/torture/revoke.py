@@ -16,7 +16,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from ops.setup.postgres import running_postgres
 from ops.setup.redis import running_redis
 from ops.torture.clients import CLEAN, RETURN_S, words
 from ops.torture.cluster import Cluster
-from ops.torture.history import Violation
+from ops.torture.history import Violation, outcome
 from ops.torture.scaled import SERVERS, share
 from ops.trial import PASSWORD, TrialPerson, make_trial
 from server.actions.accounts import (
@@ -108,9 +108,7 @@ class RevokeCampaign:
             "closed_without_redis_ms_p99": share(self._spent(True), 0.99),
             "events_after": sum(one.events_after for one in self.done),
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in violations),
-            "ok": not violations,
-            "examples": [asdict(violation) for violation in violations[:10]],
+            **outcome(violations),
         }
 
 

@@ -11,34 +11,30 @@ Moments are of `time.monotonic`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import random
 import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from ops.doctor import look
 from ops.setup.postgres import PostgresServer, running_postgres
 from ops.setup.redis import RedisServer, running_redis
 from ops.torture.clients import Chatter, Moderator
 from ops.torture.cluster import Cluster
-from ops.torture.history import Stored, Violation, judge, read_stored
+from ops.torture.history import Stored, Violation, outcome
+from ops.torture.people import CONNECT_S, People, calls_made, times_called
+from ops.torture.service import read_lines
 from ops.trial import Trial, make_trial
 from server.main import derive
-from server.settings import Settings, load_settings, read_key
+from server.settings import read_key
 
 SERVERS: Final = 3
 ROOMS: Final = 2
 PER_ROOM: Final = 6
 URGENT_SHARE: Final = 0.15
-CONNECT_S: Final = 60.0
 SETTLE_S: Final = 60.0
 BETWEEN_S: Final = (0.3, 1.5)
 # A call that was under way when a fault came may be made again: nobody can know whether it went out.
@@ -97,9 +93,7 @@ class ScaledCampaign:
             "whole_again_ms_p50": share(whole, 0.5),
             "whole_again_ms_max": share(whole, 1.0),
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [asdict(violation) for violation in self.violations[:10]],
+            **outcome(self.violations),
         }
 
 
@@ -109,62 +103,32 @@ def share(values: Sequence[float], part: float) -> int | None:
     return round(ordered[min(len(ordered) - 1, int(len(ordered) * part))]) if ordered else None
 
 
-class Scene:
+class Scene(People):
     """Three servers under load, and what they stand on, for a fault to act upon."""
 
     def __init__(self, trial: Trial, cluster: Cluster, postgres: PostgresServer, redis: RedisServer, seed: int) -> None:
         self.cluster, self.postgres, self.redis = cluster, postgres, redis
         self.rng = random.Random(seed)  # noqa: S311 - to be repeated, not to be kept secret
-        self.settings = _settings(trial)
         key = read_key(Path(trial.environ["EVENKEEL_KEY_FILE"]))
         self._channel = f"evenkeel:{derive(key, 'bus channel').hex()[:32]}"
         urls = cluster.urls
         mixed, one_way = trial.rooms
-        self.chatters = [
+        chatters = [
             Chatter(urls[n % SERVERS], person, mixed, self._dice(), URGENT_SHARE)
             for n, person in enumerate(trial.members[0])
         ] + [
             Chatter(urls[n % SERVERS], person, one_way, self._dice(), URGENT_SHARE, talks=n % SERVERS == 0)
             for n, person in enumerate(trial.members[1])
         ]
-        self.moderators = [
-            Moderator(urls[n % len(urls)], person, self._dice()) for n, person in enumerate(trial.moderators)
-        ]
-        self._over = asyncio.Event()
-        self._tasks = asyncio.TaskGroup()
+        moderators = [Moderator(urls[n % len(urls)], person, self._dice()) for n, person in enumerate(trial.moderators)]
+        super().__init__(trial, chatters, moderators, settle_s=SETTLE_S)
 
     def _dice(self) -> random.Random:
         return random.Random(self.rng.getrandbits(64))  # noqa: S311
 
-    async def __aenter__(self) -> Self:
-        await self._tasks.__aenter__()
-        for chatter in self.chatters:
-            self._tasks.create_task(chatter.run(self._over))
-        for moderator in self.moderators:
-            self._tasks.create_task(moderator.run(self._over))
-        async with asyncio.timeout(CONNECT_S):
-            for chatter in self.chatters:
-                await chatter.connected.wait()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        await self._tasks.__aexit__(kind, error, trace)
-
     async def until_ready(self, within_s: float) -> None:
         """Wait until every server says that it is ready. Raises TimeoutError."""
         await asyncio.gather(*(self.cluster.until_ready(n, within_s=within_s) for n in range(SERVERS)))
-
-    async def until_answered(self, since: float, within_s: float) -> None:
-        """Wait until everybody who talks has been answered after the moment `since`. Raises TimeoutError."""
-        talkers = [chatter.log for chatter in self.chatters if chatter.talks]
-        async with asyncio.timeout(within_s):
-            while any(  # noqa: ASYNC110 - one question to many
-                max(log.answered.values(), default=0.0) < since for log in talkers
-            ):
-                await asyncio.sleep(0.05)
 
     async def until_heard(self, within_s: float) -> None:
         """Wait until Redis says that every server listens, and every server that it hears. Raises TimeoutError."""
@@ -177,27 +141,6 @@ class Scene:
         # What is not ours is passed over by who hears it; the answer is how many did.
         heard = await asyncio.to_thread(self.redis.command, f"PUBLISH {self._channel} -")
         return heard == f":{SERVERS}".encode()
-
-    def judge(self, stored: Stored) -> list[Violation]:
-        """What the one judge finds."""
-        return judge([chatter.log for chatter in self.chatters], [one.log for one in self.moderators], stored)
-
-    async def settle(self) -> Stored:
-        """Nothing new is sent; wait until all is answered, told and called. Returns the last look, settled or not."""
-        for chatter in self.chatters:
-            chatter.stop()
-        deadline = time.monotonic() + SETTLE_S
-        while True:
-            # Asked first: what is answered by now is in what the database says next.
-            answered = all(len(c.log.acks) == len(c.log.sent) for c in self.chatters)
-            stored = await look(self.settings, read_stored)
-            read = all(c.log.told and c.log.told[-1].of >= stored.heads[c.log.feed] for c in self.chatters)
-            called = all(stored.pages.get(m.log.account, frozenset()) <= m.log.pages for m in self.moderators)
-            if (answered and read and called and not stored.unmade and not stored.uncalled) or (
-                time.monotonic() > deadline
-            ):
-                return stored
-            await asyncio.sleep(0.2)
 
 
 Fault = Callable[[Scene], Awaitable[Outage]]
@@ -253,30 +196,14 @@ def _judge(campaign: ScaledCampaign, scene: Scene, stored: Stored) -> None:
                 spent_ms = max(told.at - at, 0.0) * 1000
                 hit = any(outage.began <= at <= outage.whole for outage in campaign.outages)
                 (campaign.delivered_outage if hit else campaign.delivered_quiet).append(spent_ms)
-    made = _calls(scene.cluster.log)
-    campaign.calls = Counter(len(moments) for moments in made.values())
+    made = calls_made(read_lines(scene.cluster.log))
+    campaign.calls = times_called(made)
+    to_monotonic = time.monotonic() - time.time()
     for notice, moments in made.items():
-        for first in moments[:-1]:
+        for first in (moment + to_monotonic for moment in moments[:-1]):
             # The same call again, though nothing was wrong when it was made.
             if not any(outage.began - UNDER_WAY_S <= first <= outage.whole for outage in campaign.outages):
                 campaign.violations.append(Violation("twice", notice))
-
-
-def _calls(log: Path) -> dict[str, list[float]]:
-    """When each call was made by the outside channel, by its id, from what the servers wrote."""
-    found: dict[str, list[float]] = {}
-    to_monotonic = time.monotonic() - time.time()
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            said = json.loads(line)
-            if said.get("event") == "person_called":
-                at = datetime.fromisoformat(said["timestamp"]).timestamp() + to_monotonic
-                found.setdefault(said["notice"], []).append(at)
-    return {notice: sorted(moments) for notice, moments in found.items()}
-
-
-def _settings(trial: Trial) -> Settings:
-    return load_settings(database_url=trial.environ["DATABASE_URL"], kind=trial.environ["EVENKEEL_KIND"])
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------
@@ -305,7 +232,8 @@ async def crash_postgres(scene: Scene) -> Outage:
     await asyncio.to_thread(postmaster.until_ready)
     back = time.monotonic()
     await scene.until_ready(CONNECT_S)
-    await scene.until_answered(back, CONNECT_S)
+    if not await scene.until_answered(back, CONNECT_S):
+        raise TimeoutError("not everybody was answered again")
     return Outage("postgres", began, back, time.monotonic())
 
 

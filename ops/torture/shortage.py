@@ -13,7 +13,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ import apsw
 from ops.doctor import look
 from ops.torture.disk import Disk
 from ops.torture.driver import sqlite_on
-from ops.torture.history import Violation, judge_sending, judge_stored, read_stored
+from ops.torture.history import Violation, judge_sending, judge_stored, outcome, read_stored
 from ops.torture.power import DATABASE_NAME, ROOMS, Sender, make_senders, settings_at, url_at
 from ops.trial import make_trial
 from server.actions.accounts import authenticate
@@ -80,9 +80,7 @@ class ShortageCampaign:
             "refused": dict(self.refused),
             "recovered_ms_max": round(max(self.recovered_ms)) if self.recovered_ms else None,
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [asdict(violation) for violation in self.violations[:10]],
+            **outcome(self.violations),
         }
 
 

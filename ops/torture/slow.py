@@ -17,7 +17,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,14 +27,16 @@ from ops.doctor import look
 from ops.torture.clients import CLEAN, RETURN_S, Log
 from ops.torture.cluster import Cluster
 from ops.torture.conditions import Conditions, raise_open_files
-from ops.torture.crowd import Crowd, Place, Story
-from ops.torture.history import Violation, judge, read_stored
+from ops.torture.crowd.crowd import Crowd
+from ops.torture.crowd.story import Place, Story
+from ops.torture.history import Violation, judge, outcome, read_stored
+from ops.torture.people import settings_of
 from ops.torture.process import memory_mb
 from ops.torture.scaled import share
-from ops.trial import TrialPerson, make_trial
+from ops.trial import Trial, TrialPerson, make_trial
 from server.live.hub import Timings
 from server.protocol.frames import Ack, Send
-from server.settings import load_settings
+from server.settings import Settings
 
 READERS: Final = 500
 SLEEPERS: Final = 100
@@ -53,6 +55,7 @@ ROUNDED_S: Final = 4.0
 SLOWER: Final = 1.2
 LOOK_S: Final = 0.25
 LIVE_S: Final = 60.0
+READ_UP_S: Final = 60.0
 
 
 @dataclass
@@ -102,9 +105,7 @@ class SlowCampaign:
             "sent": self.sent,
             "told": self.told,
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [asdict(violation) for violation in self.violations[:10]],
+            **outcome(self.violations),
         }
 
     @property
@@ -140,50 +141,28 @@ async def run_slow(
         measured: there are enough readers and rounds to say who is slower.
     """
     raise_open_files()
-    rng = random.Random(seed)  # noqa: S311 - to be repeated, not to be kept secret
     campaign = SlowCampaign(seed, readers=readers, sleepers=sleepers)
     began = time.monotonic()
-    each = [-(-count // SOCKETS_EACH) for count in (readers, sleepers)]
-    trial = await make_trial(folder, f"sqlite:///{folder / 'e.db'}", rooms=1, per_room=1 + sum(each))
-    settings = load_settings(database_url=trial.environ["DATABASE_URL"], kind=trial.environ["EVENKEEL_KIND"])
-    room, (talker, *people) = trial.rooms[0], trial.members[0]
+    people = 1 + -(-readers // SOCKETS_EACH) + -(-sleepers // SOCKETS_EACH)
+    trial = await make_trial(folder, f"sqlite:///{folder / 'e.db'}", rooms=1, per_room=people)
+    settings, talker = settings_of(trial), trial.members[0][0]
+    log = Log(talker.account, trial.rooms[0])
     conditions = Conditions(unpaced=True, hurry=hurry, send_buffer=SEND_BUFFER)
-    spans: list[tuple[float, float, bool]] = []
     async with Cluster(1, trial.environ, folder, conditions=conditions) as cluster:
-        port = cluster.ports[0]
-        awake = [Place(port, who.account, who.token, room) for n in range(readers) for who in [people[n % each[0]]]]
-        asleep = [
-            Place(port, who.account, who.token, room)
-            for n in range(sleepers)
-            for who in [people[each[0] + n % each[1]]]
-        ]
+        awake, asleep = _seats(cluster.ports[0], trial, readers, sleepers)
         async with Crowd(awake, seed) as reading, Crowd(asleep, seed, None, RECEIVE_BUFFER) as sleeping:
             reading.come(over_s=2.0)
             sleeping.come(over_s=2.0)
             await asyncio.gather(reading.until_live(readers, LIVE_S), sleeping.until_live(sleepers, LIVE_S))
+            night = _Night(campaign, cluster, sleeping, log, CLOSED_S / hurry + ROUNDED_S * (hurry != 1))
             over = asyncio.Event()
-            log = Log(talker.account, room)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_talk(cluster.urls[0], talker, log, rng, over))
-                night = _Night(campaign, cluster, sleeping, log, CLOSED_S / hurry + ROUNDED_S * (hurry != 1))
-                for done in range(1, rounds + 1):
-                    usual_mb, start = 0.0, time.monotonic()
-                    while time.monotonic() < start + quiet_s:
-                        usual_mb = max(usual_mb, memory_mb(cluster.pid(0)) or 0.0)
-                        await asyncio.sleep(LOOK_S)
-                    spans.append((start, time.monotonic(), False))
-                    start = time.monotonic()
-                    await night.pass_by(usual_mb)
-                    spans.append((start, time.monotonic(), True))
-                    sleeping.wake()
-                    await sleeping.until_live(sleepers, LIVE_S)
-                    progress(done, f"{len(campaign.closed_s)} closed")
+                tasks.create_task(_talk(cluster.urls[0], talker, log, seed, over))
+                spans = await _take_turns(night, rounds, quiet_s, progress)
                 over.set()
-            await asyncio.sleep(2.0)
-            stories = await reading.tell()
-            dreams = await sleeping.tell()
-    told = [(place, story) for place, story in zip((*awake, *asleep), (*stories, *dreams), strict=True)]
-    logs = [story.log(place) for place, story in told if story.live]
+            campaign.violations += await _read_up(settings, log.feed, reading, sleeping)
+            stories, dreams = await reading.tell(), await sleeping.tell()
+    logs = [story.log(place) for place, story in zip((*awake, *asleep), (*stories, *dreams), strict=True) if story.live]
     campaign.violations += judge(logs, [], await look(settings, read_stored), senders=[log])
     _measure(campaign, log, stories, spans)
     campaign.ends = sum((story.ends for story in dreams), Counter())
@@ -194,8 +173,42 @@ async def run_slow(
     return campaign
 
 
-async def _talk(url: str, person: TrialPerson, log: Log, rng: random.Random, over: asyncio.Event) -> None:
+def _seats(port: int, trial: Trial, readers: int, sleepers: int) -> tuple[list[Place], list[Place]]:
+    """Where those sit who read along, and those who will not; several sockets each, and no person on both sides."""
+    _, *people = trial.members[0]
+    first_asleep = -(-readers // SOCKETS_EACH)
+    awake, asleep = people[:first_asleep], people[first_asleep:]
+
+    def seated(who: Sequence[TrialPerson], count: int) -> list[Place]:
+        taken = (who[n % len(who)] for n in range(count))
+        return [Place(port, person.account, person.token, trial.rooms[0]) for person in taken]
+
+    return seated(awake, readers), seated(asleep, sleepers)
+
+
+async def _take_turns(
+    night: _Night, rounds: int, quiet_s: float, progress: Callable[[int, str], None]
+) -> list[tuple[float, float, bool]]:
+    """A round in which all read, then one in which some sleep, `rounds` times.
+
+    Returns when each began and ended, and whether anybody slept. What those who slept read up lies between the rounds.
+    """
+    spans = []
+    for done in range(1, rounds + 1):
+        start = time.monotonic()
+        usual_mb = await night.stay_awake(quiet_s)
+        spans.append((start, time.monotonic(), False))
+        start = time.monotonic()
+        await night.pass_by(usual_mb)
+        spans.append((start, time.monotonic(), True))
+        await night.wake()
+        progress(done, f"{len(night.campaign.closed_s)} closed")
+    return spans
+
+
+async def _talk(url: str, person: TrialPerson, log: Log, seed: int, over: asyncio.Event) -> None:
     """Send long messages at an even pace until `over`."""
+    rng = random.Random(seed)  # noqa: S311 - to be repeated, not to be kept secret
     async with Client(url, token=person.token, timing=Timing(uniform=lambda low, high: RETURN_S)) as client:
         due = time.monotonic()
         while not over.is_set():
@@ -209,6 +222,16 @@ async def _talk(url: str, person: TrialPerson, log: Log, rng: random.Random, ove
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 
+async def _read_up(settings: Settings, room: str, *crowds: Crowd) -> list[Violation]:
+    """Wait until everybody stands at the head of the room, as the database has it; whoever does not in time missed it.
+
+    Those who slept come back when their wait is over, and first read what came meanwhile: that has no fixed time.
+    """
+    head = (await look(settings, read_stored)).heads[room]
+    behind = sum(await asyncio.gather(*(crowd.until_at(head, READ_UP_S) for crowd in crowds)))
+    return [Violation("behind", f"{behind} were not at place {head} after {READ_UP_S:.0f} s")] if behind else []
+
+
 @dataclass
 class _Night:
     """Nobody of a crowd reads, until the server has let go of all of them or had its time."""
@@ -219,7 +242,21 @@ class _Night:
     log: Log
     limit_s: float
 
+    async def stay_awake(self, quiet_s: float) -> float:
+        """Let everybody read for so long; returns the most memory that the server had, in MB."""
+        usual_mb, start = 0.0, time.monotonic()
+        while time.monotonic() < start + quiet_s:
+            usual_mb = max(usual_mb, memory_mb(self.cluster.pid(0)) or 0.0)
+            await asyncio.sleep(LOOK_S)
+        return usual_mb
+
+    async def wake(self) -> None:
+        """Let the crowd read again, and give it time until it has read what was sent up to now."""
+        self.crowd.wake()
+        await self.crowd.until_at(max((acks[0].seq for acks in self.log.acks.values()), default=0), READ_UP_S)
+
     async def pass_by(self, usual_mb: float) -> None:
+        """Let the crowd sleep, and note when the server let go of each, and what it held for them meanwhile."""
         ports = set(await self.crowd.sleep())
         server = self.cluster.ports[0]
         held: dict[int, int] = dict.fromkeys(ports, -1)

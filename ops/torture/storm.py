@@ -16,7 +16,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,12 +24,13 @@ from ops.doctor import look
 from ops.torture.clients import Chatter, Log
 from ops.torture.cluster import Cluster
 from ops.torture.conditions import Conditions, raise_open_files
-from ops.torture.crowd import Crowd, Place, Story
-from ops.torture.history import Violation, judge, read_stored
+from ops.torture.crowd.crowd import Crowd
+from ops.torture.crowd.story import Place, Story
+from ops.torture.history import Violation, judge, outcome, read_stored
+from ops.torture.people import settings_of
 from ops.torture.process import memory_mb
 from ops.torture.scaled import share
 from ops.trial import Trial, make_trial
-from server.settings import load_settings
 
 PER_ROOM: Final = 20
 # Sockets of one person: an invented person is dear to make, and people have several pages open.
@@ -104,9 +105,7 @@ class StormCampaign:
             "told": self.told,
             "told_to_read_up": self.resyncs,
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [asdict(violation) for violation in self.violations[:10]],
+            **outcome(self.violations),
         }
 
     def judge_times(self, leeway: float) -> None:
@@ -154,7 +153,6 @@ async def run_storm(
     talking = min(TALKERS, rooms)
     people = -(-sockets // (rooms * SOCKETS_EACH)) + 1
     trial = await make_trial(folder, f"sqlite:///{folder / 'e.db'}", rooms=rooms, per_room=people)
-    settings = load_settings(database_url=trial.environ["DATABASE_URL"], kind=trial.environ["EVENKEEL_KIND"])
     over = asyncio.Event()
     async with Cluster(1, trial.environ, folder, conditions=Conditions(unpaced=True)) as cluster:
         places = [_place(cluster.ports[0], trial, n % rooms, 1 + n // rooms // SOCKETS_EACH) for n in range(sockets)]
@@ -170,16 +168,12 @@ async def run_storm(
             ]
             running = [tasks.create_task(chatter.run(over)) for chatter in chatters]
             memory = tasks.create_task(_watch_memory(campaign, cluster))
-            witnesses.come()
             if not opening:
-                crowd.come(over_s=COMING_S if measured else 1.0)
-                await crowd.until_live(sockets, LIVE_S)
-            await witnesses.until_live(len(watching), LIVE_S)
+                await _all_come(crowd, sockets, COMING_S if measured else 1.0)
+            await _all_come(witnesses, len(watching), 0.0)
             await asyncio.sleep(BEFORE_S if measured else 0.5)
             storm_at = time.monotonic()
-            (crowd.come if opening else crowd.cut)()
-            await asyncio.sleep(0.5)
-            all_live = await crowd.until_live(sockets, LIVE_S + 5.0)
+            all_live = await _break_out(crowd, sockets, opening=opening)
             progress(sockets, f"{'all' if all_live else 'not all'} live after {time.monotonic() - storm_at:.1f} s")
             await asyncio.sleep(AFTER_S if measured else 0.5)
             until = time.monotonic()
@@ -192,19 +186,38 @@ async def run_storm(
     told = list(zip((*places, *watching), (*stories, *witnessed), strict=True))
     spoken = [chatter.log for chatter in chatters]
     logs = [*spoken, *(story.log(place) for place, story in told if story.live)]
-    campaign.violations += judge(logs, [], await look(settings, read_stored))
+    campaign.violations += judge(logs, [], await look(settings_of(trial), read_stored))
+    campaign.sent, campaign.told = sum(len(log.sent) for log in spoken), sum(len(log.told) for log in logs)
     _measure(campaign, spoken, told, storm_at, until)
-    campaign.live_s = [
-        back[0] - storm_at for story in stories if (back := [at for at in story.live[::2] if at > storm_at])
-    ]
-    campaign.attempts = sum(story.attempts for story in stories)
-    campaign.ends = sum((story.ends for story in stories), Counter())
-    campaign.resyncs = sum(len(story.skipped) for story in stories)
-    campaign.sent = sum(len(log.sent) for log in spoken)
-    campaign.told = sum(len(log.told) for log in logs)
+    _count_returns(campaign, stories, storm_at)
     campaign.judge_times(1.0 if measured else LEEWAY)
     campaign.duration_s = time.monotonic() - began
     return campaign
+
+
+async def _all_come(crowd: Crowd, sockets: int, over_s: float) -> None:
+    """Let a crowd come within so many seconds, and wait until all are live."""
+    crowd.come(over_s)
+    await crowd.until_live(sockets, LIVE_S)
+
+
+async def _break_out(crowd: Crowd, sockets: int, *, opening: bool) -> bool:
+    """All come in one moment, or are cut off in one and come back; returns whether all were live in time."""
+    if opening:
+        crowd.come()
+    else:
+        crowd.cut()
+    await asyncio.sleep(0.5)
+    return await crowd.until_live(sockets, LIVE_S + 5.0)
+
+
+def _count_returns(campaign: StormCampaign, stories: Sequence[Story], storm_at: float) -> None:
+    """When each socket was live again, how often it had to try, and how its connections ended."""
+    back = ([at for at in story.live[::2] if at > storm_at] for story in stories)
+    campaign.live_s = [moments[0] - storm_at for moments in back if moments]
+    campaign.attempts = sum(story.attempts for story in stories)
+    campaign.ends = sum((story.ends for story in stories), Counter())
+    campaign.resyncs = sum(len(story.skipped) for story in stories)
 
 
 def _place(port: int, trial: Trial, room: int, person: int) -> Place:

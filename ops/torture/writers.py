@@ -13,9 +13,8 @@ import random
 import sys
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,12 +28,12 @@ from ops.setup.redis import running_redis
 from ops.torture.clients import CLEAN, RETURN_S, Log, Told, words
 from ops.torture.cluster import Cluster
 from ops.torture.conditions import Conditions
-from ops.torture.history import Violation, judge, read_stored
+from ops.torture.history import Violation, judge, outcome, read_stored
+from ops.torture.people import settings_of
 from ops.torture.scaled import SERVERS, share
 from ops.trial import TrialPerson, make_trial
 from server.protocol.codec import UnknownEvent
 from server.protocol.frames import Event, Held, MessageItem, Shown
-from server.settings import load_settings
 
 PER_SERVER: Final = 8
 ROOMS: Final = 20
@@ -83,9 +82,7 @@ class WriterCampaign:
             "answered_ms_p50": share(self.answered_ms, 0.5),
             "answered_ms_p99": share(self.answered_ms, 0.99),
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [asdict(violation) for violation in self.violations[:10]],
+            **outcome(self.violations),
         }
 
 
@@ -193,7 +190,7 @@ async def run_writers(
     with running_postgres() as postgres, running_redis() as redis:
         url = postgres.create_database()
         trial = await make_trial(folder, url, rooms=rooms, per_room=per_server * SERVERS, everywhere=True)
-        settings = load_settings(database_url=url, kind=trial.environ["EVENKEEL_KIND"])
+        settings = settings_of(trial)
         work, begin, over = _Work(trial.rooms, messages, progress), asyncio.Event(), asyncio.Event()
         campaign = WriterCampaign(seed, writers=per_server * SERVERS, rooms=rooms)
         environ = {**trial.environ, "REDIS_URL": redis.url}
@@ -226,7 +223,7 @@ async def run_writers(
     campaign.rows = len(stored.messages)
     campaign.wire_again = sum(writer.wire_again for writer in writers)
     campaign.wire_gaps = sum(writer.wire_gaps for writer in writers)
-    campaign.answered_ms = [(log.answered[named] - log.asked[named]) * 1000 for log in logs for named in log.answered]
+    campaign.answered_ms = [spent for log in logs for spent in log.answered_ms]
     campaign.violations = judge(logs, [], stored)
     if campaign.rows != messages * rooms:
         campaign.violations.append(Violation("count", f"{campaign.rows} rows of {messages * rooms} messages"))

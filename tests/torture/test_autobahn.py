@@ -10,8 +10,9 @@ import pytest
 from websockets.asyncio.client import connect
 
 from ops.torture.autobahn import read_report, run_suite
-from ops.torture.campaigns import CAMPAIGNS, write_results
+from ops.torture.campaigns import CAMPAIGNS
 from ops.torture.echo import echo_server
+from ops.torture.results import Ran, write_result
 from server.errors import Misconfigured
 
 
@@ -60,7 +61,7 @@ async def test_a_suite_that_is_not_installed_is_not_said_to_be_green(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("EVENKEEL_WSTEST", raising=False)
     facts = await CAMPAIGNS["autobahn"].run(tmp_path, 1, 7, lambda done, what: None)
-    write_results(tmp_path / "RESULTS.md", 7, {"autobahn": facts})
+    write_result(tmp_path / "RESULTS.md", "autobahn", facts, Ran("2026-11-23", 7, 1, None, 0.1, (0.0, 0.0)))
     written = (tmp_path / "RESULTS.md").read_text()
     assert "## autobahn: not measured" in written
     assert "every promise kept" not in written

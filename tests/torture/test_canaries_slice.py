@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.torture.canaries import run_canaries
+from ops.torture.canaries.campaign import run_canaries
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.torture.clocks import NIGHTS, run_clock
+from ops.torture.clocks.campaign import run_clock
+from ops.torture.clocks.nights import NIGHTS
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -70,7 +70,7 @@ def answer_differently(story: Story) -> None:
 
 def later(first: Ack) -> Ack:
     return Ack(
-        re=first.re, feed=first.feed, epoch=1, seq=first.seq, message=first.message, at=2, state="shown", care=""
+        re=first.re, feed=first.feed, epoch=1, seq=first.seq, message=first.message, at=2, state="shown", care="none"
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.torture.limits import run_limits
+from ops.torture.limits.campaign import run_limits
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.torture.stop import run_stops
+from ops.torture.stop.campaign import run_stops
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ops.torture.history import Violation
+from ops.torture.history import Violation, outcome
 
 WORKERS: Final = 2
 _SAID_EVERY: Final = 250
@@ -76,9 +76,7 @@ class Simulation:
             "duration_s": round(self.duration_s, 1),
             "seeds_per_s": round(len(self.traces) / max(self.duration_s, 0.001), 1),
             "broken_seeds": sorted(self.broken)[:20],
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [{"rule": one.rule, "what": one.what} for one in self.violations[:10]],
+            **outcome(self.violations),
         }
 
 

@@ -14,38 +14,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
-import json
 import os
 import random
 import resource
 import time
-import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import Connection, func, select
 
 from ops.doctor import look
-from ops.torture.clients import CLEAN, URGENT, Log, words
-from ops.torture.history import Violation, judge_sending, judge_stored, read_stored
+from ops.torture.clients import Log
+from ops.torture.history import Violation, judge_sending, judge_stored, outcome, read_stored
+from ops.torture.limits.room import fill, limited, small_disk
+from ops.torture.limits.sender import RECOVER_S, Sender
 from ops.torture.people import settings_of
 from ops.torture.service import RunningService, running_service
 from ops.trial import Trial, make_trial
 from server.clock import from_us
-from server.protocol.frames import Ack
 from server.store.schema import notice
 from server.supervisor.overdue import AFTER_S
 
 ROOMS: Final = 2
 # One for each fault of a whole campaign: a new call for help has a ladder of its own.
 PER_ROOM: Final = 5
-URGENT_SHARE: Final = 0.1
 # Below what an account may say in a second (`actions.pace`).
 REST_S: Final = 0.6
 DISK_BYTES: Final = 24 << 20
@@ -61,10 +57,7 @@ HELD_S: Final = 90.0
 # From a call for help until the next people are called, if nobody took it (ladders.toml), less what its answer took.
 SECOND_RUNG_S: Final = 14.0
 WELL: Final = 2
-RECOVER_S: Final = 30.0
 KINDS: Final = ("full", "file_size", "open_files")
-_CLONE_NEWNS: Final = 0x00020000
-_MS_REC_PRIVATE: Final = 0x4000 | (1 << 18)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +108,7 @@ class LimitsCampaign:
             "connections_turned_away": self.turned_away,
             "recovered_ms_max": round(max(lack.recovered_s for lack in self.lacks) * 1000) if self.lacks else None,
             "duration_s": round(self.duration_s, 1),
-            "violations": Counter(violation.rule for violation in self.violations),
-            "ok": not self.violations,
-            "examples": [asdict(violation) for violation in self.violations[:10]],
+            **outcome(self.violations),
         }
 
     def _worst(self) -> dict[str, Lack]:
@@ -167,25 +158,6 @@ async def run_limits(
     return campaign
 
 
-@contextlib.contextmanager
-def small_disk(place: Path, size: int) -> Iterator[bool]:
-    """A file system of `size` bytes at `place`, seen by this thread and what it starts; False where it may not be.
-
-    It is gone with this process, however that ends: the thread is given a name space of mounts of its own.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    mounted = (
-        libc.unshare(_CLONE_NEWNS) == 0
-        and libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None) == 0
-        and libc.mount(b"evenkeel", os.fsencode(place), b"tmpfs", 0, f"size={size}".encode()) == 0
-    )
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            libc.umount2(os.fsencode(place), 2)
-
-
 class _Stage:
     """The people of a campaign, the worker whose room is taken away, and who is called for help meanwhile."""
 
@@ -204,7 +176,7 @@ class _Stage:
         port = int(service.url.rpartition(":")[2])
         self._port = port
         self._senders = [
-            _Sender(port, Log(person.account, room), person.name, person.token, rng)
+            Sender(port, Log(person.account, room), person.name, person.token, rng)
             for room, people in zip(trial.rooms, trial.members, strict=True)
             for person in people
         ]
@@ -243,7 +215,7 @@ class _Stage:
             self._violate("restart", f"{kind}: the worker was replaced")
             self._worker = self._service.workers[0]
 
-    async def _talk(self, sender: _Sender, lacking: asyncio.Event) -> None:
+    async def _talk(self, sender: Sender, lacking: asyncio.Event) -> None:
         """Send until there is room, and then until all is well."""
         well = 0
         while lacking.is_set() or well < WELL:
@@ -274,17 +246,17 @@ class _Stage:
     async def _without_room(self, kind: str) -> AsyncIterator[None]:
         if kind == "full":
             filler = self._data / "filler"
-            _fill(filler)
+            fill(filler)
             try:
                 yield
             finally:
                 filler.unlink()
         elif kind == "file_size":
-            with _limited(self._worker, resource.RLIMIT_FSIZE, FILE_BYTES):
+            with limited(self._worker, resource.RLIMIT_FSIZE, FILE_BYTES):
                 yield
         else:
             used = len(os.listdir(f"/proc/{self._worker}/fd"))
-            with _limited(self._worker, resource.RLIMIT_NOFILE, used + SPARE_FILES):
+            with limited(self._worker, resource.RLIMIT_NOFILE, used + SPARE_FILES):
                 knocking = [asyncio.create_task(self._knock()) for _ in range(KNOCKERS)]
                 try:
                     yield
@@ -330,79 +302,3 @@ def _calls_since(conn: Connection, moment: datetime) -> int:
     """How many calls were made from then on."""
     made = select(func.count()).select_from(notice).where(notice.c.attempted_at >= moment)
     return int(conn.execute(made).scalar_one())
-
-
-def _fill(filler: Path) -> None:
-    """Write until there is no room for another byte."""
-    with filler.open("wb", buffering=0) as file:
-        for piece in (1 << 20, 4096, 1):
-            with contextlib.suppress(OSError):
-                while file.write(bytes(piece)):
-                    continue
-
-
-@contextlib.contextmanager
-def _limited(pid: int, what: int, most: int) -> Iterator[None]:
-    before = resource.prlimit(pid, what)
-    resource.prlimit(pid, what, (most, before[1]))
-    try:
-        yield
-    finally:
-        resource.prlimit(pid, what, before)
-
-
-class _Sender:
-    """A member who sends one message after the other by HTTP, over one connection for as long as it is kept open."""
-
-    def __init__(self, port: int, log: Log, name: str, token: str, rng: random.Random) -> None:
-        self.log = log
-        self._port, self._name, self._token, self._rng = port, name, token, rng
-        self._open = ""
-        self._link: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-
-    def new_id(self) -> str:
-        return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
-
-    async def send(self) -> str:
-        """Send something new, or once more what was not acknowledged; "" or the code that it was refused with."""
-        if not self._open:
-            self._open = self.new_id()
-            text = URGENT if self._rng.random() < URGENT_SHARE else self._rng.choice(CLEAN)
-            self.log.sent[self._open] = words(self._name, len(self.log.sent), text)
-        said = await self.ask(
-            {"t": "send", "client_id": self._open, "feed": self.log.feed, "body": self.log.sent[self._open]}
-        )
-        if said is None:
-            return "cut"
-        if "code" in said:
-            return str(said["code"])
-        self.log.acks.setdefault(self._open, []).append(msgspec.convert(said, Ack))
-        self._open = ""
-        return ""
-
-    async def ask(self, command: dict[str, str]) -> dict[str, Any] | None:
-        """The answer to one command; None where the connection was cut or could not be made."""
-        body = json.dumps(command).encode()
-        head = (
-            f"POST /api/commands HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nAuthorization: Bearer {self._token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        try:
-            async with asyncio.timeout(RECOVER_S):
-                if self._link is None:
-                    self._link = await asyncio.open_connection("127.0.0.1", self._port)
-                reader, writer = self._link
-                writer.write(head.encode() + body)
-                answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-                length = int(answer.partition("content-length: ")[2].partition("\r\n")[0])
-                said = json.loads(await reader.readexactly(length))
-        except (OSError, EOFError, TimeoutError, ValueError):
-            self.close()
-            return None
-        return dict(said)
-
-    def close(self) -> None:
-        """Hang up."""
-        if self._link is not None:
-            self._link[1].transport.abort()
-        self._link = None

@@ -1,0 +1,1 @@
+"""Clocks that jump under load, and the two nights in which wall clocks are set."""
