@@ -25,7 +25,10 @@ from server.auth.requester import Requester, Role
 from server.errors import NotFound, NotSignedIn, Refused
 from server.feeds import Audience, FeedEvent, Following
 from server.live.connection import Connection
+from server.live.delivery import Delivery
+from server.live.followers import Follower
 from server.live.hub import Hub, Timings
+from server.live.shape import Features
 from server.live.socket import SocketLimits
 from server.live.verbs import Upgrade
 from server.protocol.codec import Codec
@@ -182,6 +185,56 @@ class Service:
 
     async def hear_refused(self, requester: Requester, command: AnyCommand, request_id: str) -> None:
         await self._hook("hear_refused", requester, command)
+
+
+class PaperReader:
+    """A connection whose transport says "enough" after a number of writes, from within the write, as uvloop does."""
+
+    def __init__(self, account: str, codec: Codec, delivery: Delivery) -> None:
+        self.requester = Requester(account=account, name=account, role=Role.MEMBER, session=account)
+        self.codec = codec
+        self.features: Features = frozenset()
+        self.follows: dict[str, Follower] = {}
+        self.write: Callable[[bytes], None] = self._write
+        self.delivery = delivery
+        self.room_for: int | None = None
+        self.is_paused = False
+        self.frames: list[Joined | Event] = []
+        self.writes = 0
+        self.is_open = True
+
+    def _write(self, data: bytes) -> None:
+        self.writes += 1
+        at = 0
+        while at < len(data):
+            size, at = data[at + 1], at + 2
+            if size == 126:
+                size, at = int.from_bytes(data[at : at + 2], "big"), at + 2
+            frame = self.codec.decode_reply(data[at : at + size])
+            assert isinstance(frame, Joined | Event)
+            assert isinstance(frame, Joined) or not self.is_paused, "given an event although the transport is full"
+            self.frames.append(frame)
+            at += size
+        if self.room_for is not None:
+            self.room_for -= 1
+            if self.room_for <= 0:
+                self.is_paused = True
+                self.delivery.pause(self)
+
+    @property
+    def can_take(self) -> bool:
+        return not self.is_paused and self.is_open
+
+    def flush_replies(self, events: Sequence[bytes] = ()) -> None:
+        if events:
+            self.write(b"".join(events))
+
+    def caught_up(self) -> None:
+        assert all(f.standing.value != "behind" for f in self.follows.values())
+
+    def resume(self) -> None:
+        self.room_for, self.is_paused = None, False
+        self.delivery.resume(self)
 
 
 class Clock:

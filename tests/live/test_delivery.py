@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from structlog.testing import capture_logs
 
 from server.errors import Unavailable
 from server.feeds import FeedEvent
+from server.live.delivery import LARGE_FLUSH, TURNS_AFTER, Delivery
 from server.live.hub import Timings
 from server.protocol.codec import Codec, UnknownEvent
 from server.protocol.frames import (
@@ -32,7 +34,7 @@ from server.protocol.frames import (
     Shown,
     Withheld,
 )
-from tests.live.support import ROOM, Stage, body_of, shown
+from tests.live.support import ROOM, PaperReader, Service, Stage, body_of, shown
 
 
 async def test_every_member_is_given_what_was_committed(stage: Stage) -> None:
@@ -354,3 +356,23 @@ async def test_an_event_that_can_not_be_encoded_stops_nobody(stage: Stage) -> No
         assert isinstance(broken.item, MessageItem)
         assert type(broken.item.view).__name__ == "Unreadable"
         assert body_of(fine.item) == "fine"
+
+
+@pytest.mark.parametrize(("readers", "writes"), [(LARGE_FLUSH, 2), (LARGE_FLUSH - 1, 1 + TURNS_AFTER)])
+async def test_after_a_large_flush_what_comes_is_gathered(readers: int, writes: int) -> None:
+    """Behind a flush to very many, the messages of the next turns leave together; in a smaller room each at once."""
+    service = Service()
+    delivery = Delivery(service, asyncio.ensure_future)
+    room = [PaperReader(f"member{n}", Codec.MSGPACK, delivery) for n in range(readers)]
+    for reader in room:
+        await delivery.join(reader, ROOM, None, None)
+    joined = [reader.writes for reader in room]
+    delivery.events([service.log.say("first")])
+    await asyncio.sleep(0)
+    for n in range(TURNS_AFTER):
+        delivery.events([service.log.say(f"then {n}")])
+        await asyncio.sleep(0)
+    for _ in range(TURNS_AFTER):
+        await asyncio.sleep(0)
+    assert {reader.writes - before for reader, before in zip(room, joined, strict=True)} == {writes}
+    assert {len(reader.frames) for reader in room} == {2 + TURNS_AFTER}

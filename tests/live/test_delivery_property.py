@@ -3,74 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from server.auth.requester import Requester, Role
 from server.errors import ServiceError
 from server.feeds import FeedEvent
 from server.live.delivery import Delivery
-from server.live.followers import Follower
-from server.live.shape import Features
 from server.protocol.codec import Codec
 from server.protocol.frames import AccessItem, Event, Joined, Position
-from tests.live.support import Log, Service
+from tests.live.support import Log, PaperReader, Service
 from tests.virtual_time import VirtualLoop
 
 FEEDS = ("room:A", "room:B")
 ACCOUNTS = ("ann", "ben")
-
-
-class PaperReader:
-    """A connection whose transport says "enough" after a number of writes, from within the write, as uvloop does."""
-
-    def __init__(self, account: str, codec: Codec, delivery: Delivery) -> None:
-        self.requester = Requester(account=account, name=account, role=Role.MEMBER, session=account)
-        self.codec = codec
-        self.features: Features = frozenset()
-        self.follows: dict[str, Follower] = {}
-        self.write: Callable[[bytes], None] = self._write
-        self.delivery = delivery
-        self.room_for: int | None = None
-        self.is_paused = False
-        self.frames: list[Joined | Event] = []
-        self.is_open = True
-
-    def _write(self, data: bytes) -> None:
-        at = 0
-        while at < len(data):
-            size, at = data[at + 1], at + 2
-            if size == 126:
-                size, at = int.from_bytes(data[at : at + 2], "big"), at + 2
-            frame = self.codec.decode_reply(data[at : at + size])
-            assert isinstance(frame, Joined | Event)
-            assert isinstance(frame, Joined) or not self.is_paused, "given an event although the transport is full"
-            self.frames.append(frame)
-            at += size
-        if self.room_for is not None:
-            self.room_for -= 1
-            if self.room_for <= 0:
-                self.is_paused = True
-                self.delivery.pause(self)
-
-    @property
-    def can_take(self) -> bool:
-        return not self.is_paused and self.is_open
-
-    def flush_replies(self, events: Sequence[bytes] = ()) -> None:
-        if events:
-            self.write(b"".join(events))
-
-    def caught_up(self) -> None:
-        assert all(f.standing.value != "behind" for f in self.follows.values())
-
-    def resume(self) -> None:
-        self.room_for, self.is_paused = None, False
-        self.delivery.resume(self)
 
 
 class DeliveryMachine(RuleBasedStateMachine):
