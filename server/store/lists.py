@@ -44,9 +44,9 @@ class Listed:
         """All rows of the query for these rows of the list, each a sequence of plain values."""
         if not given:
             return []
-        if connection.dialect.name == "sqlite":
-            return rows_of(connection, self._sqlite, (json.dumps(given),))
-        return rows_of(connection, self._postgres, tuple(list(column) for column in zip(*given, strict=True)))
+        if connection.dialect.name == "postgresql":
+            return rows_of(connection, self._postgres, tuple(list(column) for column in zip(*given, strict=True)))
+        return rows_of(connection, self._sqlite, (json.dumps(given),))
 
 
 def _from_json(kinds: Mapping[str, TypeEngine[Any]]) -> FromClause:
