@@ -287,7 +287,7 @@ class Client:
             if not lost.advice.reconnect and not moves:
                 self._end(lost)
                 return
-            wait_s = backoff.after(lost.advice, lasted_s=lasted_s, floor_s=floor_s)
+            wait_s = backoff.after(lost.advice, lasted_s=lasted_s, floor_s=floor_s, moves=moves)
             self._tell(LinkChange(LinkState.DOWN, lost.code, wait_s))
             await self._timing.sleep(wait_s)
 

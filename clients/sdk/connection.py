@@ -54,16 +54,20 @@ class Backoff:
         self._timing = timing
         self._attempt = 0
 
-    def after(self, advice: CloseAdvice, *, lasted_s: float, floor_s: float = 0.0) -> float:
+    def after(self, advice: CloseAdvice, *, lasted_s: float, floor_s: float = 0.0, moves: bool = False) -> float:
         """Seconds to wait now.
 
         Args:
             advice: of the close that ended the last connection or attempt.
             lasted_s: how long the connection lasted after `welcome`; 0 where it never came to that.
             floor_s: what the server asked for, from `drain`.
+            moves: we closed at the moment that `drain` gave us. The server has spread these moments, so that the first
+                attempt need not wait; unless the connection was young, for a server may send everybody away at once.
         """
         if lasted_s >= PROVEN_S:
             self._attempt = 0
+            if moves:
+                return floor_s
         # Past the sixth doubling the cap is reached; the exponent stays small however long a server is away.
         cap = min(CEILING_S, float(2 ** min(self._attempt, 6)))
         self._attempt += 1

@@ -37,8 +37,9 @@ from server.store.schema import case_history, obligation
 SERVERS: Final = 3
 PER_ROOM: Final = 20
 TOGETHER: Final = 50
-# Between two messages of one person: what is tested here is coming back, not load.
-REST_S: Final = 10.0
+# Between two messages of one person: what is tested here is coming back, not load, and all clients share a process with
+# the balancer. With 10 s that process was the bottleneck: away 3.1 s (p50) instead of what the servers take.
+REST_S: Final = 30.0
 OFFLINE_S: Final = 5.0
 # No half second may see more than so many times the connections of an even spread over the drain.
 CROWD: Final = 3.0

@@ -258,6 +258,20 @@ async def test_drain_is_obeyed(server: SmallServer) -> None:
     assert [change.state for change in changes][:3] == [LinkState.UP, LinkState.DOWN, LinkState.UP]
 
 
+@pytest.mark.parametrize(("lasted_s", "waits"), [(31.0, False), (1.0, True)])
+async def test_who_moves_at_the_given_moment_waits_no_longer(server: SmallServer, lasted_s: float, waits: bool) -> None:
+    """The moments are spread already: the next connection is made at once, unless this one was young."""
+    changes: list[LinkChange] = []
+    time = FakeTime()
+    async with Client(server.url, token="t", timing=time.timing, on_link=changes.append) as client:
+        _ = await client.join(ROOM)
+        time.now += lasted_s
+        await server.drain(0)
+        await until(lambda: len(server.hellos) == 2)
+    downs = [change.wait_s for change in changes if change.state is LinkState.DOWN]
+    assert (downs[0] >= 0.5) is waits
+
+
 async def test_a_close_before_the_time_of_a_drain_waits_for_what_is_left(server: SmallServer) -> None:
     """The server was faster than it said: the client keeps to its own moment all the same."""
     time = FakeTime(held_s=(7.5, 20.0))

@@ -183,6 +183,42 @@ async def test_the_divider_stands_before_the_first_unread_of_others(page_of_noth
     assert seen == [[["m:1", "m:2", "m:3", "divider", "m:4", "m:5"], 2], 3]
 
 
+async def test_a_page_that_is_sent_away_goes_on_until_its_moment(page_of_nothing: Page) -> None:
+    """`drain` gives a moment: until then the socket stays open, then it is closed and another one is made at once."""
+    seen = await run(
+        page_of_nothing,
+        """
+        const made = [];
+        class Line {
+          static OPEN = 1;
+          constructor() { this.readyState = 0; this.closedWith = null; this.at = performance.now(); made.push(this); }
+          send() {}
+          close(code) { this.closedWith ??= code ?? 0; this.closedAt ??= performance.now(); }
+        }
+        const real = window.WebSocket;
+        window.WebSocket = Line;
+        try {
+          const w = new wire.Wire({ ticket: async () => 't', client: 'test', url: 'ws://nowhere' });
+          w.codec = null;
+          w.start();
+          const until = async (so) => { while (!so()) await new Promise((done) => setTimeout(done, 5)); };
+          await until(() => made.length === 1);
+          made[0].onopen();
+          const told = performance.now();
+          made[0].onmessage({ data: JSON.stringify({ t: 'drain', after_ms: 300 }) });
+          const before = made[0].closedWith;
+          await until(() => made.length === 2);
+          w.stop();
+          return { before, code: made[0].closedWith, after: made[0].closedAt - told, away: made[1].at - made[0].closedAt };
+        } finally { window.WebSocket = real; }
+        """,
+    )
+    assert seen["before"] is None
+    assert seen["code"] == 1000
+    assert seen["after"] >= 295
+    assert seen["away"] < 250  # and not a wait drawn by chance on top
+
+
 async def test_losing_access_empties_the_room(page_of_nothing: Page) -> None:
     """After one's own access ends nothing of the room stays; somebody else's changes nothing."""
     seen = await run(

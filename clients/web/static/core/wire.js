@@ -158,6 +158,9 @@ export class Wire {
     this.skewMs = 0;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.again = undefined;
+    /** @type {ReturnType<typeof setTimeout> | undefined} until we move to another server, and when that is */
+    this.moving = undefined;
+    this.movesAt = 0;
     this.pulse = setInterval(() => this.#pulse(), 1_000);
     addEventListener("online", () => this.#comeBackNow());
     addEventListener("offline", () => this.#lose());
@@ -174,6 +177,7 @@ export class Wire {
   stop() {
     clearInterval(this.pulse);
     clearTimeout(this.again);
+    clearTimeout(this.moving);
     this.#set("refused");
     this.socket?.close(1000);
   }
@@ -256,6 +260,7 @@ export class Wire {
   #closed(code) {
     this.socket = null;
     this.welcomed = false;
+    clearTimeout(this.moving);
     this.joining.clear();
     this.joins.clear();
     if (this.state === "refused") return;
@@ -269,9 +274,17 @@ export class Wire {
   #later(floor) {
     this.#set("lost");
     clearTimeout(this.again);
-    const delay = floor + delayFor(this.failures, Math.random());
+    const delay = Math.max(this.movesAt - Date.now(), floor + delayFor(this.failures, Math.random()));
     this.failures += 1;
     this.again = setTimeout(() => void this.#connect(), delay);
+  }
+
+  /** The moment that a restarting server gave us has come. */
+  #move() {
+    this.movesAt = 0;
+    this.socket?.close(1000);
+    this.#lose();
+    this.#comeBackNow();
   }
 
   #comeBackNow() {
@@ -379,10 +392,10 @@ export class Wire {
         }
         return;
       case "drain":
-        this.socket?.close(1000);
-        this.#lose();
-        clearTimeout(this.again);
-        this.again = setTimeout(() => void this.#connect(), reply.after_ms);
+        // Until then everything goes on: nobody is without a connection for longer than it takes to make another one.
+        this.movesAt = Date.now() + reply.after_ms;
+        clearTimeout(this.moving);
+        this.moving = setTimeout(() => this.#move(), reply.after_ms);
         return;
       case "error":
         this.#error(reply);
