@@ -84,14 +84,8 @@ def _read(line: str, place: str) -> Labelled:
         raise CorpusError(f"{place}: the text is longer than {MOST_CHARACTERS} characters; shorten it")
     if type(level) is not int or not 0 <= level <= 3:
         raise CorpusError(f"{place}: the level is {level}; write 0, 1, 2 or 3")
-    if (
-        not isinstance(cats, list)
-        or len(set(cats)) != len(cats)
-        or not all(c in CATEGORIES and len(c) == 1 for c in cats)
-    ):
+    if not isinstance(cats, list) or any(c not in list(CATEGORIES) for c in cats) or len(set(cats)) != len(cats):
         raise CorpusError(f"{place}: the categories are {cats}; write letters of {CATEGORIES}, each once")
     if bool(cats) is not bool(level):
-        raise CorpusError(
-            f"{place}: level {level} with categories {cats}; give categories from level 1 up, and only there"
-        )
+        raise CorpusError(f"{place}: level {level} with categories {cats}; give categories from level 1 up, no others")
     return Labelled(**{**given, "cats": tuple(cats)})
