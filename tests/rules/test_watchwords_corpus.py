@@ -43,7 +43,7 @@ def runs(text: str) -> set[tuple[str, ...]]:
 
 
 def test_it_is_as_large_and_as_hard_as_promised(corpus: tuple[Labelled, ...]) -> None:
-    """At least 4,000 messages, a third of them nobody's concern, every category at each of its levels, in both parts."""
+    """At least 4,000 messages, a third nobody's concern, every category at all of its levels, in each part."""
     assert len(corpus) >= 4_000
     assert sum(not message.level for message in corpus) >= len(corpus) / 3
     for part in (TRAIN, TEST):
