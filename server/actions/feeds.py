@@ -26,7 +26,7 @@ from server.actions.rendering import (
     room_item,
 )
 from server.actions.room_cache import Access
-from server.actions.rooms import access_room_for_reading, belong, must_enter
+from server.actions.rooms import belong, must_enter, reach_room
 from server.actions.services import Services
 from server.auth.permissions import FeedKind, may_follow, require
 from server.auth.requester import Requester
@@ -68,20 +68,17 @@ async def follow(
     name = inbox_feed(requester.account) if feed == "inbox" else feed
 
     def read(conn: Connection) -> tuple[Following, bool]:
-        audience, access = _audience(conn, requester, name)
+        audience, access, head = _reach(conn, requester, name)
         room = None if access is None else room_item(access.room)
         enters = access is not None and must_enter(requester, access)
-        head = feeds.heads(conn, [name]).get(name)
-        if head is None:
-            raise NotFound(NO_FEED, field="feed")
-        read_to = feeds.read_position(conn, requester.account, name)
+        read_to, unread = feeds.reading(conn, requester.account, name)
         joined = Joined(
             feed=name,
             epoch=head.epoch,
             seq=head.seq,
             recovered=False,
             read=read_to,
-            unread=feeds.unread(conn, requester.account, name, read_to) if room is not None else 0,
+            unread=unread if room is not None else 0,
             room=room,
         )
         missed, reason = _missed(conn, services, name, head, after)
@@ -107,17 +104,22 @@ async def _record_read(
         await services.store.write(lambda tx: tx.audit(entry))
 
 
-def _audience(conn: Connection, requester: Requester, name: str) -> tuple[Audience, Access | None]:
-    """As whom the requester reads the feed, and their access if it is a room. Raises NotFound if they may not."""
+def _reach(conn: Connection, requester: Requester, name: str) -> tuple[Audience, Access | None, Head]:
+    """As whom the requester reads the feed, their access if it is a room, and where it stands.
+
+    Raises:
+        NotFound: there is no such feed, or they may not read it.
+    """
     if name.startswith("room:"):
-        access = access_room_for_reading(conn, requester, name)
+        access, head = reach_room(conn, requester, name)
         room = access.room
         staff = is_staff_of(room.kind, requester.role) or (requester.is_staff and room.subject != requester.account)
-        return (Audience.STAFF if staff else Audience.MEMBER), access
-    if name == inbox_feed(requester.account):
-        return Audience.MEMBER, None
-    if name in STAFF_FEEDS and may_follow(requester.role, FeedKind(name)):
-        return Audience.STAFF, None
+        return (Audience.STAFF if staff else Audience.MEMBER), access, head
+    stands = feeds.heads(conn, [name]).get(name)
+    if stands is not None and name == inbox_feed(requester.account):
+        return Audience.MEMBER, None, stands
+    if stands is not None and name in STAFF_FEEDS and may_follow(requester.role, FeedKind(name)):
+        return Audience.STAFF, None, stands
     raise NotFound(NO_FEED, field="feed")
 
 
@@ -204,7 +206,7 @@ async def history(services: Services, requester: Requester, command: History, re
     require(requester, "frame.history")
 
     def read(conn: Connection) -> tuple[Page, Audience, RoomItem]:
-        audience, access = _audience(conn, requester, command.feed)
+        audience, access, _ = _reach(conn, requester, command.feed)
         if access is None:
             raise BadRequest("Only a room has a history.", field="feed")
         places = feeds.page_before(conn, command.feed, command.before, command.limit + 1)
@@ -223,7 +225,7 @@ async def move_read_cursor(services: Services, requester: Requester, command: Re
     name = inbox_feed(requester.account) if command.feed == "inbox" else command.feed
 
     def check(conn: Connection) -> None:
-        _audience(conn, requester, name)
+        _ = _reach(conn, requester, name)
 
     await services.store.read(check)
 

@@ -17,21 +17,26 @@ from server.feeds import FeedEvent
 from server.ids import inbox_feed, new_id, room_feed
 from server.protocol.frames import AccessItem, RoomItem
 from server.rooms import Member, Room, RoomState, is_staff_of, may_post, may_read
-from server.store import feeds, rooms
+from server.store import rooms
 from server.store.keys import Realm, Retention
-from server.store.unit import Tx
+from server.store.unit import Head, Tx
 
 NO_ROOM = "There is no such room, or it is not open to you."
 
 
 def access_room_for_reading(conn: Connection, requester: Requester, feed: str) -> Access:
     """The room of `feed` if the requester may read it. Raises NotFound otherwise."""
+    return reach_room(conn, requester, feed)[0]
+
+
+def reach_room(conn: Connection, requester: Requester, feed: str) -> tuple[Access, Head]:
+    """As `access_room_for_reading`, with where the feed stands."""
     prefix, _, room_id = feed.partition(":")
-    found = rooms.room_by_id(conn, room_id) if prefix == "room" else None
-    member = None if found is None else rooms.standing(conn, room_id, requester.account)
-    if found is None or not may_read(found, requester.role, member):
+    found = rooms.reach(conn, room_id, requester.account) if prefix == "room" else None
+    if found is None or not may_read(found[0], requester.role, found[1]):
         raise NotFound(NO_ROOM, field="feed")
-    return Access(found, feeds.heads(conn, [feed])[feed].version, member)
+    room, member, head = found
+    return Access(room, head.version, member), head
 
 
 def access_room_for_posting(conn: Connection, requester: Requester, feed: str) -> Access:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from sqlalchemy import Connection, Integer, bindparam, case, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Integer, bindparam, case, func, insert, literal_column, select, update
 
 from server.store.hot import Hot, rows_of
 from server.store.schema import event, feed, message, read_cursor
@@ -22,23 +22,31 @@ _PAGE: Final = (
     .order_by(event.c.seq.desc())
     .limit(bindparam("most", type_=Integer))
 )
-_READ_TO: Final = Hot(
-    select(read_cursor.c.seq).where(
-        read_cursor.c.account == bindparam("account_id"), read_cursor.c.feed == bindparam("feed_id")
+
+
+def _read_to(account_key: str, feed_key: str) -> ColumnElement[int]:
+    """How far somebody has read; with keys of its own, since a key stands for one place in the parameters."""
+    said = select(read_cursor.c.seq).where(
+        read_cursor.c.account == bindparam(account_key), read_cursor.c.feed == bindparam(feed_key)
+    )
+    return func.coalesce(said.scalar_subquery(), literal_column("0"))
+
+
+_READING: Final = Hot(
+    select(
+        _read_to("reader", "feed_id"),
+        select(func.count())
+        .select_from(event.join(message, message.c.id == event.c.ref))
+        .where(
+            event.c.feed == bindparam("its_feed"),
+            event.c.seq > _read_to("same_reader", "same_feed"),
+            event.c.kind == bindparam("new"),
+            message.c.state == bindparam("published"),
+            message.c.author != bindparam("not_by"),
+        )
+        .scalar_subquery(),
     ),
-    ("account_id", "feed_id"),
-)
-_UNREAD: Final = Hot(
-    select(func.count())
-    .select_from(event.join(message, message.c.id == event.c.ref))
-    .where(
-        event.c.feed == bindparam("feed_id"),
-        event.c.seq > bindparam("read_to"),
-        event.c.kind == bindparam("new"),
-        message.c.state == bindparam("published"),
-        message.c.author != bindparam("account_id"),
-    ),
-    ("feed_id", "read_to", "new", "published", "account_id"),
+    ("reader", "feed_id", "its_feed", "same_reader", "same_feed", "new", "published", "not_by"),
 )
 
 
@@ -78,15 +86,13 @@ def around(conn: Connection, name: str, seq: int, each_side: int) -> list[tuple[
     return before + [(row.seq, row.ref) for row in after]
 
 
-def read_position(conn: Connection, account: str, name: str) -> int:
-    """How far somebody has read; 0 if they never said."""
-    rows = rows_of(conn, _READ_TO, (account, name))
-    return int(rows[0][0]) if rows else 0
+def reading(conn: Connection, account: str, name: str) -> tuple[int, int]:
+    """How far somebody has read, 0 if they never said; and how many published messages of others stand behind that.
 
-
-def unread(conn: Connection, account: str, name: str, read_to: int) -> int:
-    """How many published messages of others stand behind `read_to`; what is held or removed does not count."""
-    return int(rows_of(conn, _UNREAD, (name, read_to, NEW, "published", account))[0][0])
+    What is held or removed does not count.
+    """
+    ((read_to, unread),) = rows_of(conn, _READING, (account, name, name, account, name, NEW, "published", account))
+    return int(read_to), int(unread)
 
 
 def move_cursor(tx: Tx, account: str, name: str, seq: int) -> None:

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
 from moderation.types import Role, RoomKind
 from server.ids import room_feed
 from server.rooms import Member, Room, RoomState
 from server.store.feeds import create_feed
 from server.store.hot import Hot, rows_of
-from server.store.schema import account, membership, room
-from server.store.unit import Tx
+from server.store.schema import account, feed, membership, room
+from server.store.unit import Head, Tx
 
 
 def _room(row: Any) -> Room:
     return Room(row.id, RoomKind(row.kind), row.name, row.purpose, RoomState(row.state), row.subject)
 
 
-_ROOM: Final = Hot(
-    select(room.c.id, room.c.kind, room.c.name, room.c.purpose, room.c.state, room.c.subject).where(
-        room.c.id == bindparam("room_id")
-    ),
-    ("room_id",),
-)
+_ROOM_COLUMNS: Final = (room.c.id, room.c.kind, room.c.name, room.c.purpose, room.c.state, room.c.subject)
+_ROOM: Final = Hot(select(*_ROOM_COLUMNS).where(room.c.id == bindparam("room_id")), ("room_id",))
 _STANDING: Final = Hot(
     select(membership.c.state).where(
         membership.c.room == bindparam("room_id"), membership.c.account == bindparam("account_id")
     ),
     ("room_id", "account_id"),
+)
+_REACHED: Final = Hot(
+    select(*_ROOM_COLUMNS, membership.c.state, feed.c.epoch, feed.c.seq, feed.c.version)
+    .select_from(
+        room.join(feed, feed.c.id == bindparam("feed_id")).outerjoin(
+            membership, and_(membership.c.room == room.c.id, membership.c.account == bindparam("account_id"))
+        )
+    )
+    .where(room.c.id == bindparam("room_id")),
+    ("feed_id", "account_id", "room_id"),
 )
 
 
@@ -37,7 +43,19 @@ def room_by_id(conn: Connection, room_id: str) -> Room | None:
     rows = rows_of(conn, _ROOM, (room_id,))
     if not rows:
         return None
-    ((id_, kind, name, purpose, state, subject),) = rows
+    return _plain_room(*rows[0])
+
+
+def reach(conn: Connection, room_id: str, account: str) -> tuple[Room, Member | None, Head] | None:
+    """A room, where somebody stands in it, and where its feed stands: what a join asks first, in one query."""
+    rows = rows_of(conn, _REACHED, (room_feed(room_id), account, room_id))
+    if not rows:
+        return None
+    *plain, state, epoch, seq, version = rows[0]
+    return _plain_room(*plain), None if state is None else Member(state), Head(epoch, seq, version)
+
+
+def _plain_room(id_: str, kind: str, name: str, purpose: str, state: str, subject: str | None) -> Room:
     return Room(id_, RoomKind(kind), name, purpose, RoomState(state), subject)
 
 

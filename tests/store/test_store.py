@@ -206,7 +206,7 @@ async def test_a_read_cursor_never_moves_back(services: Services) -> None:
     who = await member(services, "Robin")
     for seq in (5, 3, 9, 1):
         await services.store.write(lambda tx, seq=seq: feeds.move_cursor(tx, who.account, "room:X", seq))
-    assert await services.store.read(lambda c: feeds.read_position(c, who.account, "room:X")) == 9
+    assert await services.store.read(lambda c: feeds.reading(c, who.account, "room:X")) == (9, 0)
 
 
 async def test_the_audit_chain_shows_every_tampering(services: Services) -> None:
