@@ -19,8 +19,8 @@ from ops.torture.command import add_to, run_one
 from ops.torture.wire_commands import torture_autobahn, torture_frames
 
 group = typer.Typer(help="Kill the service on purpose and check its promises.", invoke_without_command=True)
-# Each named place dies ten times or more, and as many die by chance.
-WHOLE_CAMPAIGN: Final = 120
+# Each named place dies twenty times or more, and as many die by chance.
+WHOLE_CAMPAIGN: Final = 200
 
 
 class Kind(StrEnum):

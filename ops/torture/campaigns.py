@@ -32,7 +32,7 @@ from ops.torture.writers import run_writers
 
 Progress = Callable[[int, str], None]
 Facts = dict[str, Any]
-KILLS: Final = 120
+KILLS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ async def _autobahn(folder: Path, count: int, seed: int, progress: Progress) -> 
 CAMPAIGNS: Final[Mapping[str, Campaign]] = {
     "kill-sqlite": Campaign("kill -9 of one server on SQLite, at named places and by chance", KILLS, _kill_sqlite),
     "kill-postgres": Campaign("the same on PostgreSQL", KILLS, _kill_postgres),
-    "kill-scaled": Campaign("kill -9 among three servers, their PostgreSQL and their Redis", 60, _kill_scaled),
+    "kill-scaled": Campaign("kill -9 among three servers, their PostgreSQL and their Redis", KILLS, _kill_scaled),
     "power": Campaign("power loss on SQLite: nothing acknowledged is lost", 100, _power),
     "disk": Campaign("commits fail: refused clearly, nothing acknowledged lost, well without a restart", 500, _disk),
     "redis": Campaign("Redis killed, frozen, cut: nothing lost, delivery p99 <= 6 s, hearing in <= 10 s", 20, _redis),
