@@ -26,6 +26,7 @@ from ops.torture.revoke import run_revoke
 from ops.torture.shortage import run_shortage
 from ops.torture.simulation.campaign import run_simulation
 from ops.torture.slow import run_slow
+from ops.torture.soak import run_soak
 from ops.torture.stop.campaign import run_stops
 from ops.torture.storm import run_storm
 from ops.torture.writers import run_writers
@@ -135,6 +136,10 @@ async def _slow(folder: Path, count: int, seed: int, progress: Progress) -> Fact
     return (await run_slow(folder, rounds=count, seed=seed, progress=progress)).facts()
 
 
+async def _soak(folder: Path, count: int, seed: int, progress: Progress) -> Facts:
+    return (await run_soak(folder, minutes=count, seed=seed, progress=progress)).facts()
+
+
 async def _oneway(folder: Path, count: int, seed: int, progress: Progress) -> Facts:
     return (await run_oneway(folder, faults=count, seed=seed, progress=progress)).facts()
 
@@ -210,6 +215,9 @@ CAMPAIGNS: Final[Mapping[str, Campaign]] = {
         1_000,
         _restart,
         "people",
+    ),
+    "soak": Campaign(
+        "a busy evening: memory grows <= 1 MB an hour, no task and no descriptor stays", 30, _soak, "minutes"
     ),
     "frames": Campaign("broken frames: no crash, no error, no growth", 1_000_000, _frames, "frames"),
     "autobahn": Campaign("the Autobahn suite of RFC 6455: no case failed", 1, _autobahn, "suite"),

@@ -54,6 +54,7 @@ _ONE_BY_ONE: Final = MappingProxyType(
         "storm": "Cut thousands of sockets at once; all must be back within a minute, and nobody else be kept waiting.",
         "opening": "Let thousands come at once, as the clock strikes; the same.",
         "slow": "Let a hundred sockets read nothing; nobody else may be slower for it, and they must be let go.",
+        "soak": "Load a server for half an hour; it may not grow with time, nor keep anything of those who left.",
         "oneway": "Shut one direction of a connection; both sides must notice, and the open message be stored once.",
         "stop": "Let each part that keeps people safe stand still; within a minute something else must say so.",
         "clock": "Let clocks jump, and live through both nights in which they are set; each call comes once, in time.",

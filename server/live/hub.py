@@ -131,6 +131,8 @@ class Hub:
 
     def start(self) -> None:
         """Begin to keep time and to look at the store."""
+        loop = asyncio.get_running_loop()
+        metrics.TASKS.set_function(lambda: len(asyncio.all_tasks(loop)))
         _ = self.spawn(self._keep_time())
         _ = self.spawn(self._keep_looking())
 

@@ -22,6 +22,7 @@ GAP_READS: Final = Counter(
     "evenkeel_live_gap_reads", "Reads of the log because a feed was ahead of the hub.", ["outcome"]
 )
 LAGGING: Final = Gauge("evenkeel_live_lagging", "Sockets that are out of the fan-out because they read too slowly.")
+TASKS: Final = Gauge("evenkeel_live_tasks", "Tasks of the event loop: the same again whenever nobody is here.")
 LOOP_LAG: Final = Histogram(
     "evenkeel_live_loop_lag_seconds",
     "How late the timer of the event loop came.",
