@@ -24,6 +24,24 @@ BACKLOG: Final = 2048
 # Without descriptors or memory, accepting fails at once and for as long as that lasts.
 AGAIN_S: Final = 0.25
 _SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# accept(2): the network's trouble with the one who came, or a firewall's word. That one did not come; the next may.
+_NOBODY_CAME: Final = frozenset(
+    {
+        errno.EAGAIN,
+        errno.ECONNABORTED,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EINTR,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENONET,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+        errno.EPROTO,
+        errno.ETIMEDOUT,
+    }
+)
 
 
 class Doorman:
@@ -47,9 +65,9 @@ class Doorman:
         for _ in range(ACCEPTS_A_TURN):
             try:
                 accepted, _address = self._listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
             except OSError as exc:
+                if exc.errno in _NOBODY_CAME:
+                    return
                 if exc.errno not in _SCARCE:
                     raise
                 _log.error("accept_failed", reason=errno.errorcode[exc.errno])
@@ -65,6 +83,9 @@ class Doorman:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.connect_accepted_socket(self._make, accepted)
         except OSError:  # it is gone already
+            accepted.close()
+        except Exception as exc:
+            _log.exception("hand_over_failed", error=type(exc).__name__)
             accepted.close()
 
     def close(self) -> None:

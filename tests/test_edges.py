@@ -36,21 +36,22 @@ class Greeter(asyncio.Protocol):
         transport.close()
 
 
-class Scarce(socket.socket):
-    """A listening socket of a process that has no descriptor left, so many times."""
+class Troubled(socket.socket):
+    """A listening socket that fails to accept, so many times; at first for want of descriptors."""
 
     failures = 0
+    trouble = errno.EMFILE
 
     def accept(self) -> tuple[socket.socket, Any]:
         if self.failures:
             self.failures -= 1
-            raise OSError(errno.EMFILE, "Too many open files")
+            raise OSError(self.trouble, "in a test")
         return super().accept()
 
 
 @pytest.fixture
-async def listener() -> AsyncIterator[Scarce]:
-    with Scarce(socket.AF_INET, socket.SOCK_STREAM) as made:
+async def listener() -> AsyncIterator[Troubled]:
+    with Troubled(socket.AF_INET, socket.SOCK_STREAM) as made:
         made.bind(("127.0.0.1", 0))
         made.listen(2 * CROWD)
         yield made
@@ -73,7 +74,7 @@ async def heard(client: socket.socket) -> bytes:
         return await asyncio.get_running_loop().sock_recv(client, 100)
 
 
-async def test_a_crowd_is_let_in_a_few_at_a_time(listener: Scarce) -> None:
+async def test_a_crowd_is_let_in_a_few_at_a_time(listener: Troubled) -> None:
     """No turn of the loop takes more than a few of those who wait, and all of them are let in."""
     came: list[Greeter] = []
     with crowd(listener) as clients, closing(Doorman(listener, lambda: Greeter(came))):
@@ -87,7 +88,7 @@ async def test_a_crowd_is_let_in_a_few_at_a_time(listener: Scarce) -> None:
         assert {await heard(client) for client in clients} == {b"good day"}
 
 
-async def test_people_are_let_in_again_when_descriptors_come_back(listener: Scarce) -> None:
+async def test_people_are_let_in_again_when_descriptors_come_back(listener: Troubled) -> None:
     """Running out of descriptors is waited out: nobody who waits meanwhile is turned away."""
     listener.failures = 2
     with crowd(listener) as clients, closing(Doorman(listener, lambda: Greeter([]))):
@@ -95,7 +96,36 @@ async def test_people_are_let_in_again_when_descriptors_come_back(listener: Scar
         assert not listener.failures
 
 
-async def test_nobody_is_let_in_once_it_is_closed(listener: Scarce) -> None:
+@pytest.mark.parametrize("trouble", [errno.ENETDOWN, errno.EPROTO, errno.ECONNABORTED, errno.EPERM])
+async def test_one_whose_network_failed_keeps_nobody_else_out(listener: Troubled, trouble: int) -> None:
+    """Linux answers accept with the trouble of the one who came: that is no trouble of ours, and the next is let in."""
+    listener.failures, listener.trouble = 3, trouble
+    raised: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: raised.append(context))
+    with crowd(listener) as clients, closing(Doorman(listener, lambda: Greeter([]))):
+        assert {await heard(client) for client in clients} == {b"good day"}
+        assert not listener.failures
+    assert not raised
+
+
+async def test_a_connection_that_can_not_be_made_is_closed_and_said(
+    listener: Troubled, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fault of ours in making a connection ends that one, with a line in the log, and no other."""
+    made = iter([False] + [True] * CROWD)
+
+    def make() -> asyncio.Protocol:
+        if not next(made):
+            raise RuntimeError("planned by the test")
+        return Greeter([])
+
+    with crowd(listener) as clients, closing(Doorman(listener, make)):
+        said = [await heard(client) for client in clients]
+    assert sorted(said) == [b""] + [b"good day"] * (CROWD - 1)
+    assert "hand_over_failed" in capsys.readouterr().out
+
+
+async def test_nobody_is_let_in_once_it_is_closed(listener: Troubled) -> None:
     """After `close`, whoever comes waits for another process that listens on the same socket."""
     came: list[Greeter] = []
     Doorman(listener, lambda: Greeter(came)).close()

@@ -104,7 +104,7 @@ class _Work:
             del self._left[room]
         self._count += 1
         if self._count % SAYS_EVERY == 0:
-            self._progress(self._count, "messages")
+            self._progress(self._count, "messages of all rooms")
         return room
 
 

@@ -53,13 +53,6 @@ def access_room_for_posting(conn: Connection, requester: Requester, feed: str) -
     return access
 
 
-async def enter_room(services: Services, requester: Requester, feed: str) -> None:
-    """Make a member who may follow a community room belong to it, so that they may write there. Safe to repeat."""
-    access = await services.store.read(lambda conn: access_room_for_reading(conn, requester, feed))
-    if must_enter(requester, access):
-        await belong(services, requester, feed)
-
-
 def must_enter(requester: Requester, access: Access) -> bool:
     """Whether somebody who reads a room is a member who never belonged to it, and may."""
     return access.member is None and requester.role is Role.MEMBER and access.room.kind is RoomKind.COMMUNITY

@@ -19,6 +19,7 @@ from server.errors import ServiceError
 from server.feeds import FeedEvent
 from server.ids import new_id
 from server.store.clock import DbNow
+from server.store.feeds import HEAD
 from server.store.hot import Hot, HotRunner
 from server.store.lists import Listed
 from server.store.schema import audit, event, feed
@@ -27,9 +28,6 @@ from server.store.unit import AuditEntry, Head, Tx, Unit
 HEADS_KNOWN: Final = 50_000
 
 _LOG: Final = Hot(insert(event), ("feed", "seq", "kind", "ref", "at"))
-_HEAD: Final = Hot(
-    select(feed.c.epoch, feed.c.seq, feed.c.version).where(feed.c.id == bindparam("feed_id")), ("feed_id",)
-)
 _LOCK: Final = Listed(
     {"id": str},
     lambda given: (
@@ -148,7 +146,7 @@ def _lock(conn: Connection, hot: HotRunner, feeds: set[str], heads: KnownHeads) 
         for name in feeds:
             head = heads.committed.get(name)
             if head is None:
-                found = hot.rows(_HEAD, (name,))
+                found = hot.rows(HEAD, (name,))
                 head = Head(*found[0]) if found else None
             if head is not None:
                 locked[name] = head

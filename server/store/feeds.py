@@ -8,13 +8,20 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, Integer, bindparam, case, func, insert, literal_column, select, update
 
 from server.store.hot import Hot, rows_of
+from server.store.lists import Listed
 from server.store.schema import event, feed, message, read_cursor
 from server.store.unit import Head, Tx
 
 NEW = "message.new"
 
-_HEAD: Final = Hot(
+HEAD: Final = Hot(
     select(feed.c.epoch, feed.c.seq, feed.c.version).where(feed.c.id == bindparam("feed_id")), ("feed_id",)
+)
+_HEADS: Final = Listed(
+    {"id": str},
+    lambda given: select(feed.c.id, feed.c.epoch, feed.c.seq, feed.c.version).select_from(
+        given.join(feed, feed.c.id == given.c.id)
+    ),
 )
 _PAGE: Final = (
     select(event.c.seq, event.c.ref)
@@ -58,14 +65,12 @@ def create_feed(tx: Tx, name: str) -> None:
 
 def heads(conn: Connection, names: Collection[str]) -> dict[str, Head]:
     """Where each of the feeds stands; an unknown one is left out."""
-    if not names:
-        return {}
     if len(names) == 1:
         (name,) = names
-        found = rows_of(conn, _HEAD, (name,))
+        found = rows_of(conn, HEAD, (name,))
         return {name: Head(*found[0])} if found else {}
-    rows = conn.execute(select(feed).where(feed.c.id.in_(list(names)))).all()
-    return {row.id: Head(row.epoch, row.seq, row.version) for row in rows}
+    rows = _HEADS.rows(conn, [(name,) for name in names])
+    return {name: Head(epoch, seq, version) for name, epoch, seq, version in rows}
 
 
 def page_before(conn: Connection, name: str, before: int, limit: int) -> list[tuple[int, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
@@ -13,11 +13,6 @@ from server.store.feeds import create_feed
 from server.store.hot import Hot, rows_of
 from server.store.schema import account, feed, membership, room
 from server.store.unit import Head, Tx
-
-
-def _room(row: Any) -> Room:
-    return Room(row.id, RoomKind(row.kind), row.name, row.purpose, RoomState(row.state), row.subject)
-
 
 _ROOM_COLUMNS: Final = (room.c.id, room.c.kind, room.c.name, room.c.purpose, room.c.state, room.c.subject)
 _ROOM: Final = Hot(select(*_ROOM_COLUMNS).where(room.c.id == bindparam("room_id")), ("room_id",))
@@ -39,11 +34,15 @@ _REACHED: Final = Hot(
 )
 
 
+def _room(id_: str, kind: str, name: str, purpose: str, state: str, subject: str | None) -> Room:
+    return Room(id_, RoomKind(kind), name, purpose, RoomState(state), subject)
+
+
 def room_by_id(conn: Connection, room_id: str) -> Room | None:
     rows = rows_of(conn, _ROOM, (room_id,))
     if not rows:
         return None
-    return _plain_room(*rows[0])
+    return _room(*rows[0])
 
 
 def reach(conn: Connection, room_id: str, account: str) -> tuple[Room, Member | None, Head] | None:
@@ -52,36 +51,34 @@ def reach(conn: Connection, room_id: str, account: str) -> tuple[Room, Member | 
     if not rows:
         return None
     *plain, state, epoch, seq, version = rows[0]
-    return _plain_room(*plain), None if state is None else Member(state), Head(epoch, seq, version)
-
-
-def _plain_room(id_: str, kind: str, name: str, purpose: str, state: str, subject: str | None) -> Room:
-    return Room(id_, RoomKind(kind), name, purpose, RoomState(state), subject)
+    return _room(*plain), None if state is None else Member(state), Head(epoch, seq, version)
 
 
 def rooms_of_kind(conn: Connection, kind: RoomKind) -> list[Room]:
     """All rooms of a kind that are not closed, by name."""
-    rows = conn.execute(select(room).where(room.c.kind == kind, room.c.state != RoomState.CLOSED).order_by(room.c.name))
-    return [_room(row) for row in rows.all()]
+    rows = conn.execute(
+        select(*_ROOM_COLUMNS).where(room.c.kind == kind, room.c.state != RoomState.CLOSED).order_by(room.c.name)
+    )
+    return [_room(*row) for row in rows.all()]
 
 
 def rooms_of_member(conn: Connection, account: str) -> list[Room]:
     """Rooms that are not closed to which somebody belongs by name, by name."""
     rows = conn.execute(
-        select(room)
+        select(*_ROOM_COLUMNS)
         .join(membership, membership.c.room == room.c.id)
         .where(membership.c.account == account, membership.c.state == Member.ACTIVE, room.c.state != RoomState.CLOSED)
         .order_by(room.c.name)
     )
-    return [_room(row) for row in rows.all()]
+    return [_room(*row) for row in rows.all()]
 
 
 def support_room_of(conn: Connection, account: str) -> Room | None:
     """The private room of a member and the moderation team, if there is one."""
     row = conn.execute(
-        select(room).where(room.c.subject == account, room.c.kind == RoomKind.SUPPORT).limit(1)
+        select(*_ROOM_COLUMNS).where(room.c.subject == account, room.c.kind == RoomKind.SUPPORT).limit(1)
     ).one_or_none()
-    return None if row is None else _room(row)
+    return None if row is None else _room(*row)
 
 
 def standing(conn: Connection, room_id: str, account: str) -> Member | None:

@@ -1,6 +1,6 @@
 """The service beside other servers, in turns: ratios of deliveries a second and of processor time for a delivery.
 
-    python -m tests.bench.compare KIT --python PYTHON [--sizes 20,500] [--rounds 3] [--json]
+    python -m tests.bench.compare KIT --python PYTHON [--sizes 20,500] [--rounds 3]
 
 KIT is the directory of the fan-out yardstick (`loadgen.py`, `engine.c`, `servers/`, `node/`); it is copied, never
 written to. PYTHON runs the other servers and has them installed. One that is not there is reported as "not measured",

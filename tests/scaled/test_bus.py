@@ -13,7 +13,7 @@ import pytest
 
 from moderation.types import RoomKind
 from server.actions.post_message import post_message
-from server.actions.rooms import enter_room, make_room, remove_from_room
+from server.actions.rooms import belong, make_room, remove_from_room
 from server.bus.port import Nudge
 from server.bus.redis_bus import WAITING_MOST, RedisBus
 from server.errors import NotFound
@@ -167,7 +167,7 @@ async def test_a_removal_by_one_process_binds_another(postgres_server: PostgresS
     async with harness.open_services(url) as one, harness.open_services(url) as other:
         feed = await make_room(one, RoomKind.COMMUNITY, "The porch", "Quiet talk")
         robin = await harness.member(one, "Robin")
-        await enter_room(other, robin, feed)
+        await belong(other, robin, feed)
         await post_message(other, robin, Send(client_id=new_id(), feed=feed, body=CLEAN))
         assert other.room_cache.get(feed, robin.account) is not None
         await remove_from_room(one, robin.account, feed)

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from moderation.types import Role, RoomKind
 from server.actions.post_message import post_message
-from server.actions.rooms import enter_room, make_room
+from server.actions.rooms import belong, make_room
 from server.actions.services import Services
 from server.errors import Misconfigured
 from server.ids import new_id
@@ -188,7 +188,7 @@ async def test_a_hub_takes_messages_and_only_jobs_calls_people(shared_url: str) 
                 lambda tx: insert_shift(tx, sam.account, Role.MODERATOR, tx.now, tx.now + timedelta(hours=1))
             )
             robin = await harness.member(hub, "Robin")
-            await enter_room(hub, robin, room)
+            await belong(hub, robin, room)
             await post_message(hub, robin, Send(client_id=new_id(), feed=room, body=URGENT))
             async with asyncio.timeout(10):
                 while True:

@@ -27,7 +27,7 @@ from ops.torture.service import asked
 from ops.trial import PASSWORD
 from server.actions.accounts import Origin, create_staff, register
 from server.actions.operating import add_shift
-from server.actions.rooms import enter_room, make_room
+from server.actions.rooms import belong, make_room
 from server.actions.services import Services
 from server.clock import ClockMapping, real_us, to_us
 from server.ids import new_id
@@ -116,7 +116,7 @@ async def _house(folder: Path, change: datetime, speed: float) -> AsyncIterator[
             for n, name in enumerate(("Robin", "Wren"))
         ]
         for who in (robin, wren):
-            await enter_room(services, who.requester, room)
+            await belong(services, who.requester, room)
         staff = [
             (await create_staff(services, name, role, PASSWORD), name)
             for name, role in (

@@ -31,6 +31,8 @@ const JOIN_MS = 5_000;
 const CONNECT_MS = 8_000;
 const FIRST_DELAY_MS = 400;
 const MAX_DELAY_MS = 20_000;
+/** A connection that lasted so long after `welcome` has proved that the server is well. */
+const PROVEN_MS = 30_000;
 
 /** The server refused what the client said. */
 export class Refusal extends Error {
@@ -151,6 +153,7 @@ export class Wire {
     this.codec = undefined;
     this.failures = 0;
     this.welcomed = false;
+    this.welcomedAt = 0;
     this.heard = 0;
     this.probed = 0;
     this.beatMs = 15_000;
@@ -259,6 +262,7 @@ export class Wire {
   /** @param {number} code */
   #closed(code) {
     this.socket = null;
+    if (this.#isProven()) this.failures = 0;
     this.welcomed = false;
     clearTimeout(this.moving);
     this.joining.clear();
@@ -282,9 +286,14 @@ export class Wire {
   /** The moment that a restarting server gave us has come. */
   #move() {
     this.movesAt = 0;
+    const atOnce = this.#isProven();
     this.socket?.close(1000);
     this.#lose();
-    this.#comeBackNow();
+    if (atOnce) this.#comeBackNow();
+  }
+
+  #isProven() {
+    return this.welcomed && Date.now() - this.welcomedAt >= PROVEN_MS;
   }
 
   #comeBackNow() {
@@ -362,7 +371,7 @@ export class Wire {
     switch (reply.t) {
       case "welcome":
         this.welcomed = true;
-        this.failures = 0;
+        this.welcomedAt = Date.now();
         this.beatMs = reply.limits.beat_ms;
         this.beatAt = Date.now();
         this.skewMs = reply.now - Date.now();
