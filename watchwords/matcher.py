@@ -6,7 +6,7 @@ thousand phrases as against thirty. Only patterns that the set reports are looke
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import ahocorasick_rs
@@ -46,6 +46,14 @@ class Match:
     end: int
     view: str
     adjustments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A text as it was read: every view that was made of it, the base view first, and every match in their order."""
+
+    views: tuple[View, ...]
+    matches: tuple[Match, ...]
 
 
 class Matcher:
@@ -97,17 +105,23 @@ class Matcher:
         What is found inside an idiom (an entry of level 0) or touched by one of its entry's exceptions is left out.
         Never raises for any text.
         """
-        found = self._found(text)
-        return tuple(sorted(found, key=lambda match: (match.start, match.end, match.entry_id))) if found else ()
+        return self.read(text).matches
+
+    def read(self, text: str) -> Reading:
+        """What `find` finds, and the views of the text in which it looked; for those who look further."""
+        views = tuple(self._views(text))
+        found = self._found(views)
+        found.sort(key=lambda match: (match.start, match.end, match.entry_id))
+        return Reading(views, tuple(found))
 
     def entries_in(self, text: str) -> frozenset[str]:
         """The ids of all entries in the text, idioms included; for checking lists and explaining them."""
-        return frozenset(match.entry_id for match in self._found(text, idioms=True))
+        return frozenset(match.entry_id for match in self._found(self._views(text), idioms=True))
 
-    def _found(self, text: str, idioms: bool = False) -> list[Match]:
+    def _found(self, views: Iterable[View], idioms: bool = False) -> list[Match]:
         out: list[Match] = []
         spans: dict[str, list[tuple[int, int]]] = {}
-        for view in self._views(text):
+        for view in views:
             raw, excepted = self._in_view(view)
             if not raw:
                 continue
