@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from moderation.attention import AttentionPolicy
 from moderation.ladders import LadderPolicy
 from moderation.types import Role
 from server.clock import REAL_TIME, SERVER_CLOCK, real_us
@@ -157,6 +158,7 @@ def _lists() -> str:
 
 def _ladders() -> str:
     LadderPolicy.load()
+    AttentionPolicy.load()
     return "complete"
 
 

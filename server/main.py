@@ -20,6 +20,7 @@ from typing import Any
 import structlog
 import uvicorn
 
+from moderation.attention import AttentionPolicy
 from moderation.ladders import LadderPolicy
 from moderation.pipeline import Pipeline
 from moderation.policy import DispositionPolicy
@@ -111,7 +112,7 @@ async def open_services(
     """The service without its edges, closed at the end; lists and policies are checked before anything is opened."""
     watch, tracing = watch or Watch(), tracing or Tracing()
     screening = build_screening(settings, watch)
-    ladders = LadderPolicy.load()
+    ladders, attention = LadderPolicy.load(), AttentionPolicy.load()
     key = read_key(settings.key_file)
     store = await open_store(settings.database_url, key, kind=settings.kind)
     bus, close_bus = _open_bus(settings, key)
@@ -123,6 +124,7 @@ async def open_services(
         bus=bus,
         screening=screening,
         ladders=ladders,
+        attention=attention,
         secret=derive(key, "form tokens"),
         notifiers={"terminal": TerminalNotifier()},
         numbers=watch.numbers,

@@ -23,6 +23,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
+from moderation.attention import AttentionPolicy
 from moderation.ladders import LadderPolicy
 from moderation.pipeline import Pipeline
 from moderation.policy import DispositionPolicy
@@ -91,6 +92,7 @@ async def open_services(
         bus=bus,
         screening=Screening(_pipeline(chosen.screening_deadline_ms)),
         ladders=_ladders(),
+        attention=_attention(),
         secret=hashlib.sha256(WRAPPING_KEY).digest(),
         tracing=tracing,
     )
@@ -149,6 +151,11 @@ def _pipeline(deadline_ms: int) -> Pipeline:
 @functools.cache
 def _ladders() -> LadderPolicy:
     return LadderPolicy.load()
+
+
+@functools.cache
+def _attention() -> AttentionPolicy:
+    return AttentionPolicy.load()
 
 
 @functools.cache

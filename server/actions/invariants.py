@@ -83,7 +83,7 @@ async def _raise_held(services: Services, row: Row[Any]) -> None:
     def unit(tx: Tx) -> None:
         if row.id not in {found.id for found in cases.held_without_case(tx.conn)}:
             return
-        case = raise_case(tx, services.ladders, concern)
+        case = raise_case(tx, services, concern)
         duty = cases.obligation_of(tx.conn, case, lock=True)
         if duty is not None and duty.state == cases.RUNNING:
             cases.update_obligation(tx, duty, due_at=tx.now)

@@ -74,8 +74,9 @@ async def edit_message(services: Services, requester: Requester, command: Edit) 
                 message=row.id,
                 care=care_for(verdict),
                 held=held,
+                said=verdict,
             )
-            raise_case(tx, services.ladders, concern)
+            raise_case(tx, services, concern)
         elif requester.role is Role.MEMBER:
             _tell_edit(tx, requester, side_of(room.kind), row.id)
         seq, epoch = tell_message(tx, services, row.id, command.feed, "edit")

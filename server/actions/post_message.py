@@ -78,7 +78,7 @@ async def post_message(services: Services, requester: Requester, command: Send) 
         head = tx.append(command.feed, message_kind("new"), new.id)
         case = None
         if flagged:
-            case = raise_case(tx, services.ladders, concern_of(requester, room, verdict, "message", new))
+            case = raise_case(tx, services, concern_of(requester, room, verdict, "message", new))
         record = MessageRecord(
             id=new.id,
             feed=command.feed,
@@ -143,6 +143,7 @@ def concern_of(requester: Requester, room: Room, verdict: Verdict, origin: str, 
         message=new.id,
         care=care_for(verdict) if requester.role is Role.MEMBER else "none",
         held=new.state is MessageState.HELD,
+        said=verdict,
     )
 
 

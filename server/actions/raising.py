@@ -6,14 +6,16 @@ reads a clock or calls anybody: the ladder job does, from the row that this leav
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from moderation.cases import joined
 from moderation.ladders import Ladder, LadderPolicy, Side
 from moderation.types import Category, Disposition, Level, Role, Verdict
+from server.actions.attention import signs
 from server.actions.rendering import CASE, HANDLING, case_item, handling_item
+from server.actions.services import Services
 from server.feeds import FeedEvent
 from server.ids import STAFF_CLINICAL, STAFF_LEAD, STAFF_MODERATION, inbox_feed
 from server.protocol.frames import Care
@@ -37,6 +39,7 @@ class Concern:
         message: the message, if any.
         care: what the subject is told about it; a report tells them nothing.
         held: the message waits for a decision, which may take no longer than the ladder's hold ceiling.
+        said: what was found in the subject's own words of now; None where others brought it up.
     """
 
     subject: str
@@ -49,6 +52,7 @@ class Concern:
     message: str | None
     care: Care
     held: bool = False
+    said: Verdict | None = None
 
 
 def concern_level(verdict: Verdict) -> Level:
@@ -92,8 +96,14 @@ def realm_of(side: str) -> Realm:
     return Realm.CARE if side == Side.CARE else Realm.COMMUNITY
 
 
-def raise_case(tx: Tx, ladders: LadderPolicy, concern: Concern) -> str:
-    """Open the case of this person on this side, or let it rise, with a running timer. Returns its id."""
+def raise_case(tx: Tx, services: Services, concern: Concern) -> str:
+    """Open the case of this person on this side, or let it rise, with a running timer. Returns its id.
+
+    A grey message that is one of a run, or of what spreads in its room, is a high need (`moderation.attention`).
+    """
+    why = _signs(tx, services, concern)
+    if why:
+        concern = replace(concern, level=max(concern.level, Level.HIGH_NEED))
     row = cases.open_case_of(tx.conn, concern.subject, concern.side)
     if row is None:
         case = cases.insert_case(
@@ -124,11 +134,27 @@ def raise_case(tx: Tx, ladders: LadderPolicy, concern: Concern) -> str:
             changes["feed"] = concern.feed
         cases.update_case(tx, row, **changes)
         cases.add_history(tx, case, "raise", detail=concern.origin)
+    for sign in why:
+        cases.add_history(tx, case, sign)
     if concern.message is not None:
         cases.add_message(tx, case, concern.message, int(concern.level), concern.origin)
-    _run_timer(tx, ladders, case, concern)
+    _run_timer(tx, services.ladders, case, concern)
     tell_case(tx, case, concern.subject_role, author_too=concern.care != "none")
     return case
+
+
+def _signs(tx: Tx, services: Services, concern: Concern) -> tuple[str, ...]:
+    if concern.said is None or concern.message is None or concern.feed is None or concern.subject_role != Role.MEMBER:
+        return ()
+    return signs(
+        tx,
+        services.attention,
+        author=concern.subject,
+        side=concern.side,
+        feed=concern.feed,
+        message=concern.message,
+        verdict=concern.said,
+    )
 
 
 def _run_timer(tx: Tx, ladders: LadderPolicy, case: str, concern: Concern) -> None:

@@ -89,12 +89,12 @@ async def report_message(services: Services, requester: Requester, command: Repo
         earlier = first_answer(tx, requester.account, command.client_id, "report", Done)
         if earlier is not None:
             return earlier
-        case = raise_case(tx, services.ladders, concern)
+        case = raise_case(tx, services, concern)
         words = Words(requester.account, command.reason, command.body, row.id, verdict.to_json())
         tx.audit(AuditEntry("report", "case", case, request_id, requester.account, command.reason))
         _keep_words(tx, services, case, concern.side, words)
         if distressed:
-            theirs = raise_case(tx, services.ladders, own)
+            theirs = raise_case(tx, services, own)
             _keep_words(tx, services, theirs, own.side, words)
         done = Done(re=command.client_id, care=care if distressed else "none")
         keep_answer(tx, requester.account, command.client_id, "report", done)
@@ -134,7 +134,7 @@ async def ask_for_help(services: Services, requester: Requester, command: Help, 
         earlier = first_answer(tx, requester.account, command.client_id, "help", Done)
         if earlier is not None:
             return earlier
-        case = raise_case(tx, services.ladders, concern)
+        case = raise_case(tx, services, concern)
         words = Words(requester.account, "help", command.body, None, verdict.to_json())
         _keep_words(tx, services, case, side, words)
         tx.audit(AuditEntry("help", "case", case, request_id, requester.account))

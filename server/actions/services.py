@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from moderation.attention import AttentionPolicy
 from moderation.ladders import LadderPolicy
 from server.actions.limits import Throttle
 from server.actions.pace import Pace
@@ -75,6 +76,7 @@ class Services:
     bus: Bus
     screening: Screening
     ladders: LadderPolicy
+    attention: AttentionPolicy
     secret: bytes = field(repr=False)
     notifiers: dict[str, Notifier] = field(default_factory=dict)
     room_cache: RoomCache = field(default_factory=RoomCache)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Final
 
+from moderation.attention import AttentionPolicy
 from moderation.ladders import LadderPolicy
 from ops.torture.simulation.database import HostDatabase, SharedDatabase
 from ops.torture.simulation.loop import Host, SimulatedLoop
@@ -46,6 +47,7 @@ class Fixed:
     settings: Settings
     screening: Screening
     ladders: LadderPolicy
+    attention: AttentionPolicy
     wrapping_key: bytes
 
 
@@ -160,6 +162,7 @@ class Server:
             bus=bus,
             screening=fixed.screening,
             ladders=fixed.ladders,
+            attention=fixed.attention,
             secret=bytes(32),
             notifiers={PHONE: Telephone(self, self._rng, self._trouble, self._calls)},
         )

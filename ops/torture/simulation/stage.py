@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
+from moderation.attention import AttentionPolicy
 from moderation.ladders import LadderPolicy
 from moderation.types import Role, RoomKind
 from ops.torture.simulation.database import Memory
@@ -71,7 +72,7 @@ class Stage:
         )
         # The deadline of a check is for real time; here none passes while a text is screened.
         screening = build_screening(settings, now_ns=lambda: 0)
-        self.fixed = Fixed(settings, screening, LadderPolicy.load(), b"k" * 32)
+        self.fixed = Fixed(settings, screening, LadderPolicy.load(), AttentionPolicy.load(), b"k" * 32)
         self.people = (
             *(_someone(f"M{name}", f"Member {name}", Role.MEMBER) for name, _, _ in TALKERS),
             _someone("S1", "Sam One", Role.MODERATOR),
