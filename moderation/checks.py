@@ -10,7 +10,8 @@ import unicodedata
 from collections.abc import Callable
 from itertools import groupby, pairwise
 
-from moderation.types import Category, Finding, Level, Submission
+from moderation.types import UNREADABLE, Category, Finding, Level, Role, Submission, TextKind
+from watchwords.language import is_readable
 from watchwords.matcher import Matcher
 
 Check = Callable[[Submission, str], list[Finding]]
@@ -50,6 +51,17 @@ def invisible_check(submission: Submission, text: str) -> list[Finding]:
     if all(c in _BLANK_LETTERS or unicodedata.category(c) in _INVISIBLE for c in text):
         return [Finding("invisible", Category.HARASSMENT, Level.GREY, "", 0, len(text), "The text shows nothing.")]
     return []
+
+
+def language_check(submission: Submission, text: str) -> list[Finding]:
+    """A text that nothing here can read, because it is in another language: not clean, somebody has to read it.
+
+    Of members' own words only; a name is no sentence.
+    """
+    if submission.author_role is not Role.MEMBER or submission.text_kind is TextKind.NICKNAME or is_readable(text):
+        return []
+    reason = "Written in a language that the filter can not read: somebody has to."
+    return [Finding("language", None, Level.HIGH_NEED, UNREADABLE, 0, 0, reason)]
 
 
 def flooding_check(submission: Submission, text: str) -> list[Finding]:

@@ -7,7 +7,7 @@ Decided here: the order, the deadline, and what a failing check becomes. Not dec
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from moderation.checks import Check, flooding_check, invisible_check, watchwords_check
+from moderation.checks import Check, flooding_check, invisible_check, language_check, watchwords_check
 from moderation.policy import DispositionPolicy
 from moderation.types import Category, Finding, Level, Role, RoomKind, Submission, TextKind, Verdict
 from watchwords.matcher import Matcher
@@ -41,6 +41,7 @@ class Pipeline:
         self._deadline_ns = round(deadline.total_seconds() * 1e9)
         usual: tuple[tuple[str, Check], ...] = (
             ("watchwords", watchwords_check(matcher)),
+            ("language", language_check),
             ("invisible", invisible_check),
             ("flooding", flooding_check),
         )

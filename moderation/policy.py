@@ -119,7 +119,7 @@ class DispositionPolicy:
         room, kind, role = submission.room_kind, submission.text_kind, submission.author_role
         answer = self._table[None, Level.NONE, room, kind, role, complete].disposition
         for finding in findings:
-            if finding.category is None or finding.level is Level.NONE:
+            if finding.level is Level.NONE:
                 continue
             found = self.rule_for((finding.category, finding.level, room, kind, role, complete), finding.entry_id)
             if found.disposition.strictness > answer.strictness:
@@ -136,8 +136,9 @@ class DispositionPolicy:
 
 
 def _combinations() -> Iterable[_Key]:
-    """Every question that the table can be asked: no finding at all, or one finding of a category at a level."""
-    found: list[tuple[Category | None, Level]] = [(None, Level.NONE)]
+    """Every question that the table can be asked: no finding at all, one about the screening itself, or one of a
+    category at a level."""
+    found: list[tuple[Category | None, Level]] = [(None, Level.NONE), (None, Level.HIGH_NEED)]
     found += product(Category, (Level.GREY, Level.HIGH_NEED, Level.URGENT))
     for (category, level), room, kind, role, complete in product(
         found, (*RoomKind, None), TextKind, Role, (True, False)

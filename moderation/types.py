@@ -12,6 +12,8 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 SCHEMA = 1
+# The entry id of the finding that a text is in a language which no list reads.
+UNREADABLE = "unreadable"
 
 
 class Level(IntEnum):
@@ -111,8 +113,8 @@ class Finding:
     """One thing that one check noticed; it never carries the text.
 
     `start` and `end` are half-open offsets into the original text, in code points; both are 0 where the finding is
-    about the text as a whole. `category` is None for a finding about the screening itself (a failed check). `reason`
-    is plain words for moderators, or the code of a failed check.
+    about the text as a whole. `category` is None for a finding about the screening itself (a failed check, a language
+    that it can not read). `reason` is plain words for moderators, or the code of a failed check.
     """
 
     check: str
@@ -140,6 +142,11 @@ class Verdict:
     policy_version: str
     complete: bool
     schema: int = SCHEMA
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the text is in a language that nothing here reads, so that a person has to."""
+        return any(finding.entry_id == UNREADABLE for finding in self.findings)
 
     @property
     def mask_spans(self) -> tuple[tuple[int, int], ...]:

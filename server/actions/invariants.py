@@ -77,7 +77,7 @@ async def _raise_held(services: Services, row: Row[Any]) -> None:
         feed=row.feed,
         message=row.id,
         care=care if role is Role.MEMBER else "none",
-        held=True,
+        pressing=True,
     )
 
     def unit(tx: Tx) -> None:

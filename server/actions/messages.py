@@ -73,7 +73,7 @@ async def edit_message(services: Services, requester: Requester, command: Edit) 
                 feed=command.feed,
                 message=row.id,
                 care=care_for(verdict),
-                held=held,
+                pressing=held or verdict.is_unreadable,
                 said=verdict,
             )
             raise_case(tx, services, concern)

@@ -142,7 +142,7 @@ def concern_of(requester: Requester, room: Room, verdict: Verdict, origin: str, 
         feed=new.feed,
         message=new.id,
         care=care_for(verdict) if requester.role is Role.MEMBER else "none",
-        held=new.state is MessageState.HELD,
+        pressing=new.state is MessageState.HELD or verdict.is_unreadable,
         said=verdict,
     )
 

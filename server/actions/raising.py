@@ -38,7 +38,8 @@ class Concern:
         feed: the room in which it was said, if any.
         message: the message, if any.
         care: what the subject is told about it; a report tells them nothing.
-        held: the message waits for a decision, which may take no longer than the ladder's hold ceiling.
+        pressing: the message is held, or is in a language that only a person can read: looked at within the ladder's
+            hold ceiling.
         said: what was found in the subject's own words of now; None where others brought it up.
     """
 
@@ -51,7 +52,7 @@ class Concern:
     feed: str | None
     message: str | None
     care: Care
-    held: bool = False
+    pressing: bool = False
     said: Verdict | None = None
 
 
@@ -163,7 +164,7 @@ def _run_timer(tx: Tx, ladders: LadderPolicy, case: str, concern: Concern) -> No
     A ladder that is running at this level or above is left alone: a second message never moves a timer back. A worse
     one silences nobody whom the running ladder has called, and postpones nothing that it had due.
     """
-    first = _first_look(ladders.ladder_for(concern.side, concern.level), concern.held)
+    first = _first_look(ladders.ladder_for(concern.side, concern.level), concern.pressing)
     duty = cases.obligation_of(tx.conn, case, lock=True)
     if duty is None:
         cases.insert_obligation(tx, case, concern.side, int(concern.level), tx.now + first)
@@ -176,7 +177,7 @@ def _run_timer(tx: Tx, ladders: LadderPolicy, case: str, concern: Concern) -> No
         return
     level = Level(max(int(concern.level), duty.level))
     ladder = ladders.ladder_for(concern.side, level)
-    opened_at, due_at = tx.now, tx.now + _first_look(ladder, concern.held)
+    opened_at, due_at = tx.now, tx.now + _first_look(ladder, concern.pressing)
     if duty.state == cases.RUNNING and duty.next_rung > 0:
         # The calls that ring end with the old ladder, so the new one's first calls take their place at once.
         opened_at, due_at = tx.now - ladder.rungs[0].after, tx.now
@@ -195,9 +196,9 @@ def _run_timer(tx: Tx, ladders: LadderPolicy, case: str, concern: Concern) -> No
     )
 
 
-def _first_look(ladder: Ladder, held: bool) -> timedelta:
+def _first_look(ladder: Ladder, pressing: bool) -> timedelta:
     """How soon somebody is called: the first rung, or the hold ceiling where that comes sooner."""
-    return min(ladder.rungs[0].after, ladder.hold_ceiling) if held else ladder.rungs[0].after
+    return min(ladder.rungs[0].after, ladder.hold_ceiling) if pressing else ladder.rungs[0].after
 
 
 def tell_case(tx: Tx, case: str, subject_role: Role, *, author_too: bool = True) -> None:

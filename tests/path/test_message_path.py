@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select
 
-from moderation.types import Role, RoomKind
+from moderation.types import Level, Role, RoomKind
 from server.actions.feeds import events_after, follow
 from server.actions.messages import edit_message, remove_message
 from server.actions.rooms import remove_from_room
@@ -138,6 +139,16 @@ async def test_removal_leaves_a_tombstone_and_no_body_in_any_replay(scene: Scene
     kept = view_of((await scene.look(scene.sam, case.id)).items[0].item)
     assert isinstance(kept, Held)
     assert kept.body == URGENT
+
+
+async def test_what_nothing_can_read_is_read_by_a_person_within_two_minutes(scene: Scene) -> None:
+    """A message in another language is published, and never clean: somebody is called before two minutes are over."""
+    ack = await scene.say(scene.robin, "main bahut thak gayi hoon ab aur nahi hota")
+    assert ack.state == "published"
+    (case,) = await scene.queue()
+    assert (case.level, case.categories) == (Level.HIGH_NEED, ())
+    duty = await scene.services.store.read(lambda conn: conn.execute(select(obligation)).one())
+    assert duty.due_at - duty.opened_at == timedelta(minutes=2)
 
 
 async def test_an_edit_goes_through_the_filter(scene: Scene) -> None:
