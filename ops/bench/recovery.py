@@ -31,7 +31,6 @@ from clients.sdk.client import Client
 from moderation.types import Role, RoomKind, TextKind, Verdict
 from ops.backup import Backup, Restored, back_up, restore
 from ops.trial import PASSWORD, Trial, make_trial
-from server.actions.accounts import authenticate
 from server.actions.cases import act_on_case
 from server.actions.feeds import follow
 from server.actions.post_message import key_of, post_message
@@ -39,6 +38,7 @@ from server.actions.raising import is_concern
 from server.actions.rendering import message_kind
 from server.actions.rooms import access_room_for_posting
 from server.actions.services import Services
+from server.actions.sessions import authenticate
 from server.auth.requester import Requester
 from server.ids import STAFF_MODERATION, new_id
 from server.main import open_services

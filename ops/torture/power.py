@@ -25,9 +25,9 @@ from ops.torture.disk import Disk, Unkept, copy_database
 from ops.torture.driver import sqlite_on
 from ops.torture.history import Violation, judge_sending, judge_stored, outcome, read_stored
 from ops.trial import Trial, make_trial
-from server.actions.accounts import authenticate
 from server.actions.post_message import post_message
 from server.actions.services import Services
+from server.actions.sessions import authenticate
 from server.auth.requester import Requester
 from server.feeds import FeedEvent
 from server.main import open_services

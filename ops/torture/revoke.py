@@ -32,18 +32,12 @@ from ops.torture.cluster import Cluster
 from ops.torture.history import Violation, outcome
 from ops.torture.scaled import SERVERS, share
 from ops.trial import PASSWORD, TrialPerson, make_trial
-from server.actions.accounts import (
-    Origin,
-    authenticate,
-    change_password,
-    disable_account,
-    set_role,
-    sign_out,
-    sign_out_everywhere,
-)
+from server.actions.accounts import Origin, change_password
 from server.actions.post_message import post_message
+from server.actions.rights import disable_account, set_role
 from server.actions.rooms import remove_from_room
 from server.actions.services import Services
+from server.actions.sessions import authenticate, sign_out, sign_out_everywhere
 from server.ids import new_id
 from server.main import open_services
 from server.protocol.codec import UnknownEvent

@@ -25,8 +25,8 @@ from ops.torture.driver import sqlite_on
 from ops.torture.history import Violation, judge_sending, judge_stored, outcome, read_stored
 from ops.torture.power import DATABASE_NAME, ROOMS, Sender, make_senders, settings_at, url_at
 from ops.trial import make_trial
-from server.actions.accounts import authenticate
 from server.actions.services import Services
+from server.actions.sessions import authenticate
 from server.errors import Unavailable
 from server.main import open_services
 

@@ -1,12 +1,11 @@
-"""Who somebody is: accounts, signing in and out, sessions, and the end of them.
+"""Who somebody is: accounts, signing in, and what proves that it is them.
 
 Decided here: what each of these does, in which order, and what an outsider can learn from it (nothing: a name that
 exists and one that does not take the same work and get the same answer). How often it may be tried is in `limits`,
 what a password costs in `passwords`, what is accepted in `auth.credentials`.
 
-Everything that takes rights away (sign-out, a new password, another role, a closed account) ends sessions in the same
-transaction, and then calls `services.revoked`, so that their sockets close at once in this process; other processes
-ask `sessions_alive`.
+A new password ends every other session in the same transaction; what a session is from then on is in `sessions`, and
+how rights are given and taken in `rights`.
 
 A unit that changes rows of somebody who has an account (it, its sessions, tickets, codes) names their inbox: its feed
 is the lock of them all, so that two processes never wait for each other in a circle (decision 0002).
@@ -14,10 +13,8 @@ is the lock of them all, so that two processes never wait for each other in a ci
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from typing import Final
 
 import structlog
@@ -27,18 +24,13 @@ from server.actions import limits
 from server.actions.limits import HELP_NOW
 from server.actions.services import Services
 from server.auth import credentials
-from server.auth.permissions import require
 from server.auth.requester import Requester
-from server.errors import BadRequest, Conflict, NotFound, NotSignedIn, Refused
+from server.errors import BadRequest, Conflict, NotSignedIn, Refused
 from server.ids import inbox_feed, new_id
 from server.store import accounts as rows
 from server.store.accounts import Account, AccountState, NewAccount, NewSession
 from server.store.unit import AuditEntry, Tx
 
-TICKET_LASTS: Final = timedelta(seconds=30)
-TOUCH_EVERY: Final = timedelta(minutes=1)
-# So many sessions are marked as used in one unit: their owners' inboxes are locked meanwhile.
-TOUCH_TOGETHER: Final = 200
 # For so long a registration whose answer was lost may be sent again and be answered with fresh recovery codes.
 REGISTER_AGAIN_WITHIN: Final = timedelta(hours=1)
 
@@ -164,7 +156,7 @@ async def create_staff(services: Services, name: str, role: Role, password: str,
     new = NewAccount(
         new_id(), shown, key, role, await services.passwords.hash(password), services.settings.rules_version
     )
-    request_id = _request_id()
+    request_id = request_id_now()
 
     def run(tx: Tx) -> None:
         found = rows.account_by_key(tx.conn, key)
@@ -200,7 +192,7 @@ async def sign_in(services: Services, origin: Origin, pseudonym: str, password: 
         await _rehash(services, found, password)
     token, session = _new_session(services)
     account_id, version = found.id, found.version
-    request_id = _request_id()
+    request_id = request_id_now()
 
     def run(tx: Tx) -> Requester:
         now = rows.lock_account(tx, account_id)
@@ -232,7 +224,7 @@ async def recover(services: Services, origin: Origin, pseudonym: str, code: str,
     hashed = credentials.recovery_hash(code)
     token, session = _new_session(services)
     known = await services.store.read(lambda conn: rows.account_by_key(conn, key))
-    request_id = _request_id()
+    request_id = request_id_now()
 
     def run(tx: Tx) -> tuple[Requester, tuple[str, ...]]:
         found = rows.lock_account(tx, known.id) if known is not None else None
@@ -270,7 +262,7 @@ async def change_password(
     found = await _check_own_password(services, origin, requester, password)
     password_hash = await services.passwords.hash(new_password)
     token, session = _new_session(services)
-    request_id = _request_id()
+    request_id = request_id_now()
 
     def run(tx: Tx) -> tuple[str, ...]:
         _unchanged(tx, found)
@@ -296,7 +288,7 @@ async def renew_recovery_codes(
     """
     found = await _check_own_password(services, origin, requester, password)
     codes = credentials.new_recovery_codes()
-    request_id = _request_id()
+    request_id = request_id_now()
 
     def run(tx: Tx) -> None:
         _unchanged(tx, found)
@@ -308,138 +300,6 @@ async def renew_recovery_codes(
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------------
-
-
-async def authenticate(services: Services, token: str | None) -> Requester:
-    """Who holds this session token. Marks the session as used, at most once a minute.
-
-    Raises:
-        NotSignedIn: no token, or the session ended, idled out, or came to its absolute end.
-    """
-    if token is None or not credentials.looks_like_token(token):
-        raise _not_signed_in()
-    now, idle = services.clock.now(), services.settings.session_idle
-    hashed = credentials.token_hash(token)
-    live = await services.store.read(lambda conn: rows.session_by_token(conn, hashed, now, idle), snapshot=False)
-    if live is None:
-        raise _not_signed_in()
-    if now - live.seen_at >= TOUCH_EVERY:
-        await keep_alive(services, (live.requester.session,))
-    return live.requester
-
-
-async def sessions_alive(services: Services, session_ids: Collection[str]) -> set[str]:
-    """Those of the sessions that are still alive, in one query; the hub asks every few seconds for its sockets."""
-    if not session_ids:
-        return set()
-    now, idle = services.clock.now(), services.settings.session_idle
-    return await services.store.read(lambda conn: rows.alive(conn, session_ids, now, idle), snapshot=False)
-
-
-async def keep_alive(services: Services, session_ids: Collection[str]) -> None:
-    """Mark sessions as used, so that nobody who is talking idles out; the absolute end does not move."""
-    idle = services.settings.session_idle
-    owners = sorted((await services.store.read(lambda conn: rows.owners(conn, session_ids))).items())
-    for start in range(0, len(owners), TOUCH_TOGETHER):
-        some = dict(owners[start : start + TOUCH_TOGETHER])
-        await services.store.write(partial(rows.touch, sessions=some, idle=idle), {*map(inbox_feed, some.values())})
-
-
-async def issue_ticket(services: Services, requester: Requester) -> str:
-    """A ticket that opens one socket of this session within 30 s (ASVS 5.0, V4.4.4)."""
-    ticket = credentials.new_token()
-    hashed = credentials.token_hash(ticket)
-    await services.store.write(
-        lambda tx: rows.add_ticket(tx, requester.session, hashed, TICKET_LASTS), [inbox_feed(requester.account)]
-    )
-    return ticket
-
-
-async def redeem_ticket(services: Services, requester: Requester, ticket: str) -> None:
-    """Use a ticket up. Raises NotSignedIn (`bad_ticket`) if it is unknown, used, too old or another session's."""
-    hashed, session_id = credentials.token_hash(ticket), requester.session
-    idle = services.settings.session_idle
-
-    def run(tx: Tx) -> None:
-        if not rows.use_ticket(tx, session_id, hashed) or not rows.alive(tx.conn, (session_id,), tx.now, idle):
-            raise NotSignedIn("This connection could not be opened. Load the page again.", code="bad_ticket")
-
-    await services.store.write(run, [inbox_feed(requester.account)])
-
-
-async def sign_out(services: Services, requester: Requester) -> None:
-    """End this session."""
-    await _revoke(services, requester.account, only=requester.session)
-
-
-async def sign_out_everywhere(services: Services, requester: Requester) -> None:
-    """End every session of this account, this one too."""
-    await _revoke(services, requester.account)
-
-
-async def _revoke(services: Services, account: str, only: str | None = None) -> None:
-    services.revoked(
-        await services.store.write(lambda tx: rows.revoke(tx, account_id=account, only=only), [inbox_feed(account)])
-    )
-
-
-# --- running the service ----------------------------------------------------------------------------------------------
-
-
-async def set_role(services: Services, actor: Requester | None, account: str, role: Role) -> None:
-    """Give an account another role and end its sessions, so that nothing goes on under the old one.
-
-    Args:
-        actor: who decides; None for the operator's own commands.
-
-    Raises:
-        Refused: `actor` may not, or it is their own account.
-        NotFound: no such account.
-    """
-    _check_actor(actor, "admin.set_role", account)
-    await _change(services, actor, account, "set_role", role.value, role=role)
-
-
-async def disable_account(services: Services, actor: Requester | None, account: str) -> None:
-    """Close an account to its bearer and end its sessions; what it wrote stays.
-
-    Raises:
-        Refused: `actor` may not, or it is their own account.
-        NotFound: no such account.
-    """
-    _check_actor(actor, "admin.disable_account", account)
-    await _change(services, actor, account, "disable_account", "", state=AccountState.DISABLED)
-
-
-async def _change(
-    services: Services,
-    actor: Requester | None,
-    account: str,
-    act: str,
-    detail: str,
-    *,
-    role: Role | None = None,
-    state: AccountState | None = None,
-) -> None:
-    request_id = _request_id()
-
-    def run(tx: Tx) -> tuple[str, ...]:
-        if rows.lock_account(tx, account) is None:
-            raise NotFound("There is no such account.")
-        ended = rows.revoke(tx, account_id=account)
-        rows.change_account(tx, account, role=role, state=state)
-        tx.audit(AuditEntry(act, "account", account, request_id, actor.account if actor else None, detail))
-        return ended
-
-    services.revoked(await services.store.write(run, [inbox_feed(account)]))
-
-
-def _check_actor(actor: Requester | None, operation: str, account: str) -> None:
-    if actor is None:
-        return
-    require(actor, operation)
-    if actor.account == account:
-        raise Refused("Ask somebody else to change your own account.", code="own_account")
 
 
 # --- shared steps -----------------------------------------------------------------------------------------------------
@@ -503,10 +363,6 @@ def _disabled() -> Refused:
     return Refused(f"This account has been closed. {HELP_NOW}", code="account_disabled")
 
 
-def _not_signed_in() -> NotSignedIn:
-    return NotSignedIn("Please sign in.")
-
-
-def _request_id() -> str:
+def request_id_now() -> str:
     """The request that this is done for. Asked before a unit, since the writer that runs it serves all requests."""
     return structlog.contextvars.get_contextvars().get("request_id") or new_id()

@@ -38,7 +38,7 @@ class Wake:
 class Revocations:
     """Tells who listens which sessions have just been ended here, so that their sockets close at once.
 
-    Other processes are nudged by the bus, and find out from the rows (`actions.accounts.sessions_alive`).
+    Other processes are nudged by the bus, and find out from the rows (`actions.sessions.sessions_alive`).
     """
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from server.actions import accounts, dispatch, feeds
+from server.actions import dispatch, feeds, sessions
 from server.actions.refused import hear_refused
 from server.actions.services import Services
 from server.auth.origins import (
@@ -47,17 +47,17 @@ class LiveVerbs:
         if not check_host(only(_values(upgrade, "host")), settings.allowed_hosts):
             raise BadRequest("This service is not reached by that name.", code="host")
         if _is_program(upgrade):
-            return await accounts.authenticate(self._services, bearer_token(_values(upgrade, "authorization")))
+            return await sessions.authenticate(self._services, bearer_token(_values(upgrade, "authorization")))
         if not check_origin(only(_values(upgrade, "origin")), settings.allowed_origins):
             raise Refused("A socket can only be opened from this service's own pages.", code="origin")
-        return await accounts.authenticate(self._services, cookie_value(_values(upgrade, "cookie"), self._cookie))
+        return await sessions.authenticate(self._services, cookie_value(_values(upgrade, "cookie"), self._cookie))
 
     async def redeem_ticket(self, requester: Requester, upgrade: Upgrade, ticket: str | None) -> None:
         if _is_program(upgrade):
             return
         if ticket is None:
             raise NotSignedIn("Ask for a ticket first (POST /api/ticket) and put it into hello.", code="ticket")
-        await accounts.redeem_ticket(self._services, requester, ticket)
+        await sessions.redeem_ticket(self._services, requester, ticket)
 
     async def welcome(self, requester: Requester, hello: frames.Hello) -> frames.Welcome:
         offered = {name for name in hello.features if name != "console" or requester.is_staff}
@@ -92,17 +92,17 @@ class LiveVerbs:
 
     async def sessions_alive(self, session_ids: Collection[str]) -> set[str]:
         now = self._services.clock.now()
-        alive = await accounts.sessions_alive(self._services, session_ids)
+        alive = await sessions.sessions_alive(self._services, session_ids)
         # Asked after all sessions or only some: what is known of the others stands for as long as it is believed.
         known = {session: at for session, at in self._found_alive.items() if 0 <= to_us(now) - at < BELIEVED_US}
         self._found_alive = {**known, **dict.fromkeys(alive, to_us(now))}
         for session in set(session_ids) - alive:
             self._found_alive.pop(session, None)
             self._active.discard(session)
-        if now - self._touched_at >= accounts.TOUCH_EVERY:
+        if now - self._touched_at >= sessions.TOUCH_EVERY:
             # Whoever did something keeps their session; an open tab that nobody uses idles out.
             active, self._active, self._touched_at = self._active, set(), now
-            await accounts.keep_alive(self._services, active)
+            await sessions.keep_alive(self._services, active)
         return alive
 
     async def _check_session(self, requester: Requester) -> None:
@@ -110,7 +110,7 @@ class LiveVerbs:
         now, found = self._services.clock.now_us(), self._found_alive.get(requester.session)
         if found is not None and 0 <= now - found < BELIEVED_US:
             return
-        if not await accounts.sessions_alive(self._services, (requester.session,)):
+        if not await sessions.sessions_alive(self._services, (requester.session,)):
             raise NotSignedIn("Your session has ended. Please sign in again.", code="expired")
         self._found_alive[requester.session] = now
 

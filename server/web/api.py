@@ -91,7 +91,7 @@ async def recover(visit: Visit) -> Response:
 
 
 async def sign_out(visit: Visit) -> Response:
-    await verbs.accounts.sign_out(visit.services, visit.who)
+    await verbs.sessions.sign_out(visit.services, visit.who)
     response = JSONResponse({})
     clear_session_cookie(response, visit.settings)
     return response
@@ -99,7 +99,7 @@ async def sign_out(visit: Visit) -> Response:
 
 async def ticket(visit: Visit) -> Response:
     """A one-time ticket for the socket's `hello`."""
-    return JSONResponse({"ticket": await verbs.accounts.issue_ticket(visit.services, visit.who)})
+    return JSONResponse({"ticket": await verbs.sessions.issue_ticket(visit.services, visit.who)})
 
 
 async def rooms(visit: Visit) -> Response:

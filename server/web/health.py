@@ -30,7 +30,7 @@ async def ready(visit: Visit) -> Response:
 
 async def _is_ready(visit: Visit) -> bool:
     try:
-        await verbs.accounts.authenticate(visit.services, "readiness")
+        await verbs.sessions.authenticate(visit.services, "readiness")
     except NotSignedIn:
         return visit.services.bus.hears() and not visit.services.is_stopping
     return False

@@ -137,7 +137,7 @@ async def sign_out_everywhere(visit: Visit) -> Response:
 
 async def _leave(visit: Visit, *, everywhere: bool) -> Response:
     if visit.requester is not None:
-        leave = verbs.accounts.sign_out_everywhere if everywhere else verbs.accounts.sign_out
+        leave = verbs.sessions.sign_out_everywhere if everywhere else verbs.sessions.sign_out
         await leave(visit.services, visit.requester)
     response = see_other("/")
     clear_session_cookie(response, visit.settings)

@@ -137,7 +137,7 @@ async def identify(visit: Visit, rule: Rule) -> None:
         token = origins.cookie_value(headers.getlist("cookie"), visit.settings.cookie)
     if token:
         try:
-            visit.requester = await verbs.accounts.authenticate(visit.services, token)
+            visit.requester = await verbs.sessions.authenticate(visit.services, token)
         except NotSignedIn as error:
             if rule.roles is not None:
                 raise NotSignedIn(visit.texts("error.expired"), code="expired") from error

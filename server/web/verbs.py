@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from server.actions import accounts
+from server.actions import accounts, sessions
 from server.actions.dispatch import run
 from server.actions.feeds import cases_of_own_groups, follow, history
 from server.actions.rooms import list_rooms
@@ -28,6 +28,7 @@ __all__ = [
     "overdue_s",
     "read_command",
     "run",
+    "sessions",
     "submit",
 ]
 

@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from moderation.types import Role
-from server.actions.accounts import authenticate, create_staff, register, sign_in
+from server.actions.accounts import create_staff, register, sign_in
 from server.actions.services import Services
+from server.actions.sessions import authenticate
 from server.errors import BadRequest, ServiceError
 from server.ids import inbox_feed, new_id
 from server.store.keys import Realm, Retention

@@ -9,17 +9,10 @@ import pytest
 from sqlalchemy import select
 
 from moderation.types import Role
-from server.actions import accounts
-from server.actions.accounts import (
-    Registered,
-    authenticate,
-    issue_ticket,
-    keep_alive,
-    redeem_ticket,
-    sessions_alive,
-    sign_in,
-)
+from server.actions import accounts, rights, sessions
+from server.actions.accounts import Registered, sign_in
 from server.actions.services import Services
+from server.actions.sessions import authenticate, issue_ticket, keep_alive, redeem_ticket, sessions_alive
 from server.errors import Misconfigured, NotFound, NotSignedIn, Refused
 from server.ids import new_id
 from server.store.schema import session
@@ -96,12 +89,12 @@ async def test_use_is_written_down_once_a_minute(services: Services) -> None:
 
 Ending = Callable[[Services, Registered], Awaitable[object]]
 ENDINGS: dict[str, tuple[Ending, bool]] = {
-    "sign out": (lambda s, made: accounts.sign_out(s, made.requester), False),
-    "sign out everywhere": (lambda s, made: accounts.sign_out_everywhere(s, made.requester), True),
+    "sign out": (lambda s, made: sessions.sign_out(s, made.requester), False),
+    "sign out everywhere": (lambda s, made: sessions.sign_out_everywhere(s, made.requester), True),
     "new password": (lambda s, made: accounts.change_password(s, origin(), made.requester, PASSWORD, NEW), True),
     "recovery": (lambda s, made: accounts.recover(s, origin(), "amber", made.recovery_codes[0], NEW), True),
-    "role change": (lambda s, made: accounts.set_role(s, None, made.requester.account, Role.MODERATOR), True),
-    "disabled": (lambda s, made: accounts.disable_account(s, None, made.requester.account), True),
+    "role change": (lambda s, made: rights.set_role(s, None, made.requester.account, Role.MODERATOR), True),
+    "disabled": (lambda s, made: rights.disable_account(s, None, made.requester.account), True),
 }
 
 
@@ -135,7 +128,7 @@ async def test_other_processes_find_ended_sessions_in_the_database(services: Ser
         return
     async with open_services(database_url) as second:
         assert await sessions_alive(second, [made.requester.session]) == {made.requester.session}
-        await accounts.sign_out(services, made.requester)
+        await sessions.sign_out(services, made.requester)
         assert await sessions_alive(second, [made.requester.session]) == set()
         with pytest.raises(NotSignedIn):
             await authenticate(second, made.token)
@@ -146,8 +139,8 @@ async def test_an_ended_session_is_told_once(services: Services) -> None:
     made = await registered(services, "amber")
     heard: list[tuple[str, ...]] = []
     services.revoked.listen(heard.append)
-    await accounts.sign_out(services, made.requester)
-    await accounts.sign_out(services, made.requester)
+    await sessions.sign_out(services, made.requester)
+    await sessions.sign_out(services, made.requester)
     assert heard == [(made.requester.session,)]
 
 
@@ -186,7 +179,7 @@ async def test_a_ticket_dies_with_its_session(services: Services) -> None:
     """After signing out, a ticket given before opens nothing (item 6)."""
     amber = await member(services, "amber")
     ticket = await issue_ticket(services, amber)
-    await accounts.sign_out(services, amber)
+    await sessions.sign_out(services, amber)
     with pytest.raises(NotSignedIn):
         await redeem_ticket(services, amber, ticket)
 
@@ -220,22 +213,22 @@ async def test_only_administrators_change_accounts(services: Services) -> None:
             if who.role is Role.ADMIN:
                 continue
             with pytest.raises(Refused) as caught:
-                await accounts.set_role(services, who, target, Role.ADMIN)
+                await rights.set_role(services, who, target, Role.ADMIN)
             assert not isinstance(caught.value, NotFound)
             with pytest.raises(Refused) as caught:
-                await accounts.disable_account(services, who, target)
+                await rights.disable_account(services, who, target)
             assert not isinstance(caught.value, NotFound)
     admin = people[-1]
     assert admin.role is Role.ADMIN
     with pytest.raises(Refused):
-        await accounts.set_role(services, admin, admin.account, Role.MEMBER)
+        await rights.set_role(services, admin, admin.account, Role.MEMBER)
     with pytest.raises(NotFound):
-        await accounts.disable_account(services, admin, new_id())
+        await rights.disable_account(services, admin, new_id())
 
 
 async def test_a_new_role_needs_a_new_sign_in(services: Services) -> None:
     """After a role change the old session is over and the next one has the new role."""
     made = await registered(services, "amber")
-    await accounts.set_role(services, None, made.requester.account, Role.FACILITATOR)
+    await rights.set_role(services, None, made.requester.account, Role.FACILITATOR)
     assert not await is_in(services, made.token)
     assert (await sign_in(services, origin(), "amber", PASSWORD)).requester.role is Role.FACILITATOR

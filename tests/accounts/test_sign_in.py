@@ -11,10 +11,11 @@ from argon2 import PasswordHasher
 from sqlalchemy import select, update
 
 from moderation.types import Role
-from server.actions import accounts, limits
-from server.actions.accounts import Origin, authenticate, recover, register, sign_in
+from server.actions import accounts, limits, rights
+from server.actions.accounts import Origin, recover, register, sign_in
 from server.actions.passwords import LINE, WORKERS
 from server.actions.services import Services
+from server.actions.sessions import authenticate
 from server.errors import BadRequest, NotSignedIn, Refused, ServiceError, TooMany, Unavailable
 from server.ids import new_id
 from server.store.schema import account, audit
@@ -85,7 +86,7 @@ async def test_a_closed_account_is_told_only_to_its_bearer(services: Services) -
     """A closed account answers a wrong password like any other; the right one says so, and where help is."""
     amber = await member(services, "amber")
     unknown = await failure(services, "nobody here", WRONG)
-    await accounts.disable_account(services, None, amber.account)
+    await rights.disable_account(services, None, amber.account)
     assert told(await failure(services, "amber", WRONG)) == told(unknown)
     closed = await failure(services, "amber", PASSWORD)
     assert (type(closed), closed.error_code) == (Refused, "account_disabled")
@@ -254,8 +255,8 @@ async def test_decisions_about_accounts_leave_audit_rows(services: Services) -> 
     await sign_in(services, origin(), "amber", PASSWORD)
     boss = await staff(services, "Robin", Role.ADMIN)
     await recover(services, origin(), "amber", made.recovery_codes[0], NEW)
-    await accounts.set_role(services, boss, made.requester.account, Role.MODERATOR)
-    await accounts.disable_account(services, boss, made.requester.account)
+    await rights.set_role(services, boss, made.requester.account, Role.MODERATOR)
+    await rights.disable_account(services, boss, made.requester.account)
     rows = await services.store.read(
         lambda conn: [
             tuple(row)

@@ -11,9 +11,10 @@ import pytest
 from clients.sdk import Client
 from clients.sdk.errors import ConnectionEnded
 from moderation.types import Role, RoomKind
-from server.actions.accounts import Registered, sign_out_everywhere
+from server.actions.accounts import Registered
 from server.actions.messages import EDIT_WITHIN
 from server.actions.rooms import make_room, remove_from_room
+from server.actions.sessions import sign_out_everywhere
 from server.protocol.frames import (
     CaseItem,
     HandlingItem,

@@ -15,11 +15,12 @@ from sqlalchemy import func, select
 from clients.sdk.client import Client
 from clients.sdk.connection import Timing
 from ops.backup import back_up, restore
-from server.actions.accounts import SignedIn, authenticate, sign_in
+from server.actions.accounts import SignedIn, sign_in
 from server.actions.escalation import climb
 from server.actions.feeds import follow
 from server.actions.reports import ask_for_help
 from server.actions.services import Services
+from server.actions.sessions import authenticate
 from server.clock import real_us
 from server.errors import NotSignedIn, ServiceError
 from server.ids import new_id

@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Request
 from sqlalchemy import Select, select
 
 from moderation.types import Role, RoomKind
-from server.actions.accounts import disable_account
+from server.actions.rights import disable_account
 from server.actions.rooms import make_room
 from server.auth.credentials import form_token
 from server.errors import Unavailable

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.actions.accounts import disable_account, sign_out
 from server.actions.limits import FIRST_WAIT
+from server.actions.rights import disable_account
+from server.actions.sessions import sign_out
 from server.auth.origins import client_address, cookie_value, is_program
 from server.errors import Misconfigured
 from server.main import EdgeLimits
@@ -230,14 +231,14 @@ async def test_every_way_in_refuses_an_ended_session(edge: Edge, how: str) -> No
 
 
 def test_there_is_one_function_that_knows_a_session_token() -> None:
-    """No edge looks a token up by itself: both ask `accounts.authenticate` and nothing else reads sessions by token."""
+    """No edge looks a token up by itself: both ask `sessions.authenticate` and nothing else reads sessions by token."""
     asked: dict[str, list[str]] = {"authenticate(": [], "session_by_token(": []}
     for path in sorted((ROOT / "server").rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         for call, found in asked.items():
             if f".{call}" in text:
                 found.append(path.relative_to(ROOT).as_posix())
-    assert asked["session_by_token("] == ["server/actions/accounts.py"]
+    assert asked["session_by_token("] == ["server/actions/sessions.py"]
     assert asked["authenticate("] == ["server/live/dispatch.py", "server/web/health.py", "server/web/policy.py"]
 
 

@@ -12,20 +12,12 @@ import pytest
 from sqlalchemy import select
 
 from moderation.types import Role, RoomKind
-from server.actions.accounts import (
-    Registered,
-    authenticate,
-    change_password,
-    disable_account,
-    recover,
-    set_role,
-    sign_in,
-    sign_out,
-    sign_out_everywhere,
-)
+from server.actions.accounts import Registered, change_password, recover, sign_in
 from server.actions.post_message import post_message
+from server.actions.rights import disable_account, set_role
 from server.actions.rooms import make_room, remove_from_room
 from server.actions.services import Revocations
+from server.actions.sessions import authenticate, sign_out, sign_out_everywhere
 from server.auth.requester import Requester
 from server.errors import NotSignedIn
 from server.ids import new_id

@@ -12,10 +12,12 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.engine import make_url
 
 from moderation.types import Role
-from server.actions.accounts import issue_ticket, keep_alive, set_role, sign_in, sign_out_everywhere
+from server.actions.accounts import sign_in
 from server.actions.escalation import OutsideCalls, climb
 from server.actions.reports import ask_for_help
+from server.actions.rights import set_role
 from server.actions.services import Services
+from server.actions.sessions import issue_ticket, keep_alive, sign_out_everywhere
 from server.auth.requester import Requester
 from server.errors import Conflict, NotSignedIn, Refused
 from server.ids import new_id
