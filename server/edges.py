@@ -85,7 +85,7 @@ class Doorman:
         except OSError:  # it is gone already
             accepted.close()
         except Exception as exc:
-            _log.exception("hand_over_failed", error=type(exc).__name__)
+            _log.error("hand_over_failed", error=type(exc).__name__)
             accepted.close()
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from ops.torture.acks import run_acks
 from ops.torture.autobahn import find_suite, run_suite
 from ops.torture.canaries.campaign import run_canaries
 from ops.torture.clocks.campaign import run_clock
+from ops.torture.faulty_filter import run_filter
 from ops.torture.frames import run_frames
 from ops.torture.hops import run_hops
 from ops.torture.kill import run_campaign
@@ -107,6 +108,10 @@ async def _canaries(folder: Path, count: int, seed: int, progress: Progress) -> 
     return (await run_canaries(folder, canaries=count, seed=seed, progress=progress)).facts()
 
 
+async def _filter(folder: Path, count: int, seed: int, progress: Progress) -> Facts:
+    return (await run_filter(folder, faults=count, seed=seed, progress=progress)).facts()
+
+
 async def _simulate(folder: Path, count: int, seed: int, progress: Progress) -> Facts:
     del folder  # everything is in memory
     return (await run_simulation(seeds=count, seed=seed, progress=progress)).facts()
@@ -185,6 +190,7 @@ CAMPAIGNS: Final[Mapping[str, Campaign]] = {
     ),
     "limits": Campaign("no room on the disk, no descriptors: refused clearly, help goes on, well again", 9, _limits),
     "canaries": Campaign("what people say and prove themselves with is in no log, number or answer", 200, _canaries),
+    "filter": Campaign("the filter fails wherever it can: held or refused, never shown", 1_000, _filter),
     "simulate": Campaign("every promise over simulated servers, by one seed after the other", 10_000, _simulate),
     "acks": Campaign("the ack cut off after the commit: one row each, one place each", 10_000, _acks, "messages"),
     "writers": Campaign(

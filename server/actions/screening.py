@@ -11,9 +11,12 @@ import hashlib
 from collections.abc import Callable
 from typing import Final
 
+import structlog
+
 from moderation.pipeline import Pipeline
 from moderation.types import Role, RoomKind, Submission, TextKind, Verdict
 
+log = structlog.get_logger()
 DIGEST_BYTES: Final = 16
 STALLS_ALLOWED: Final = 1
 
@@ -49,9 +52,17 @@ class Screening:
     def screen(self, text: str, text_kind: TextKind, room_kind: RoomKind | None, author_role: Role) -> Verdict:
         """The verdict on `text`. What follows from it is in `verdict.disposition`."""
         submission = Submission(text, text_kind, room_kind, author_role)
+        try:
+            return self._screened(submission)
+        except Exception as error:
+            # Outside of the checks, which answer for themselves. The text is named by nothing: it may be what failed.
+            log.critical("screening_failed", error=type(error).__name__)
+            return self._pipeline.unchecked(submission, "screening_failed")
+
+    def _screened(self, submission: Submission) -> Verdict:
         if self._mark is None:
             return self._pipeline.screen(submission)
-        name = digest(text)
+        name = digest(submission.text)
         if self._stalled(name) > STALLS_ALLOWED:
             return self._pipeline.unchecked(submission, "stalled_before")
         self._mark(name)
