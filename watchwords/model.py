@@ -14,11 +14,24 @@ import zlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import add
 from pathlib import Path
 from typing import Any
 
-from watchwords.features import END, EXTRA_WORDS, MASK, START, STEP, key_of, pieces_of, windows, word_of
+from watchwords.features import (
+    END,
+    EXTRA_WORDS,
+    MASK,
+    START,
+    STEP,
+    WINDOW_WORDS,
+    key_of,
+    length_off,
+    pieces_of,
+    windows,
+    word_of,
+)
 from watchwords.lexicon import CATEGORIES
 
 MODEL_FILE = Path(__file__).parent / "model" / "score.json"
@@ -28,7 +41,6 @@ HEADS = (CONCERN, URGENT, GREY, *CATEGORIES)
 
 _CACHE_SIZE = 50_000
 _KEY_BYTES = 5
-_LONGEST_SENTENCE = 40
 
 
 class ModelError(ValueError):
@@ -137,7 +149,7 @@ class Model:
         return sum(self._rules[name][0] for name in rules if name in self._rules)
 
     def weigh(self, text: str) -> Weighed:
-        """The concern of a folded view: of the whole, or of the one or two sentences in it that weigh more."""
+        """The concern of a folded view: of the whole, or of those of its sentences that weigh most if it is long."""
         known, runs = self._words, self._runs.get
         total = 0.0
         count = since = place = 0
@@ -156,7 +168,7 @@ class Model:
                 run = (before * STEP + key) & MASK
                 total += weight + runs(run, 0.0) + runs((pair * STEP + key) & MASK, 0.0)
                 before, pair = key, run
-            if since and (last or since >= _LONGEST_SENTENCE):
+            if since and (last or since >= WINDOW_WORDS):
                 run = (before * STEP + END) & MASK
                 total += runs(run, 0.0) + runs((pair * STEP + END) & MASK, 0.0)
                 ends.append((total, count, place))
@@ -166,16 +178,16 @@ class Model:
             total += runs(run, 0.0) + runs((pair * STEP + END) & MASK, 0.0)
             ends.append((total, count, place))
         bias = self._bias[0]
-        best = Weighed(bias + total / math.sqrt(count + EXTRA_WORDS), 0, place)
-        if len(ends) < 2:
-            return best
+        if count <= WINDOW_WORDS:
+            return Weighed(bias + total / math.sqrt(count + EXTRA_WORDS), 0, place)
         ends.insert(0, (0.0, 0, 0))
-        for first, last_ in windows([end[1] - start[1] for start, end in zip(ends, ends[1:], strict=False)]):
-            low, high = ends[first], ends[last_]
+        best = Weighed(-math.inf, 0, place)
+        for first, after in windows([end[1] - start[1] for start, end in pairwise(ends)]):
+            low, high = ends[first], ends[after]
             concern = bias + (high[0] - low[0]) / math.sqrt(high[1] - low[1] + EXTRA_WORDS)
             if concern > best.concern:
                 best = Weighed(concern, low[2], high[2])
-        return best
+        return Weighed(best.concern - length_off(count), best.first, best.last)
 
     def answer(self, text: str, weighed: Weighed, rules: Sequence[str]) -> dict[str, float]:
         """Every head's log odds for the part of a view that was weighed, the lists' share included."""
@@ -186,6 +198,7 @@ class Model:
             sums = list(map(add, sums, share[2]))
         scale = 1 / math.sqrt(words + EXTRA_WORDS)
         answers = [bias + value * scale for bias, value in zip(self._bias, sums, strict=True)]
+        answers[0] = weighed.concern
         for name in rules:
             if name in self._rules:
                 answers = list(map(add, answers, self._rules[name]))
@@ -239,7 +252,7 @@ class Model:
                 yield from self._run(run, places[-2:] if since > 1 else places[-1:])
                 yield from self._run((pair * STEP + key) & MASK, places)
                 before, pair = key, run
-            if since and (last or since >= _LONGEST_SENTENCE or place == weighed.last - 1):
+            if since and (last or since >= WINDOW_WORDS or place == weighed.last - 1):
                 yield from self._run((before * STEP + END) & MASK, places[-1:])
                 yield from self._run((pair * STEP + END) & MASK, places[-2:])
                 before, pair, since, places = START, 0, 0, []
@@ -292,8 +305,7 @@ class _Table:
     def row(self, place: int) -> list[float]:
         start = place * len(HEADS)
         return [
-            value * scale
-            for value, scale in zip(self._weights[start : start + len(HEADS)], self._scales, strict=True)
+            value * scale for value, scale in zip(self._weights[start : start + len(HEADS)], self._scales, strict=True)
         ]
 
     def get(self, key: int) -> list[float] | None:

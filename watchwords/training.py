@@ -8,12 +8,14 @@ Needs the extra `train`; whoever only screens does not import this.
 import hashlib
 import json
 import math
+import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from tokenizers import Tokenizer
 
-from watchwords.features import EXTRA_WORDS, Sentence, key_of, pieces_of, rules_of, sentences_of, windows
+from watchwords.features import EXTRA_WORDS, Sentence, key_of, length_off, pieces_of, rules_of, sentences_of, windows
 from watchwords.labelled import TRAIN, Labelled, of_part
 from watchwords.lexicon import CATEGORIES
 from watchwords.matcher import Matcher
@@ -45,7 +47,14 @@ WEIGHT_OF_GREY, WEIGHT_OF_WINDOW = 0.6, 0.3
 # is; alerts and grey findings in a thousand ordinary messages; of texts called 3, the part that is.
 LEAST_PPV, MOST_ALERTS, MOST_GREY, LEAST_URGENT = 0.80, 6 / 1000, 25 / 1000, 0.72
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+ORDINARY = Path(__file__).parent / "model" / "ordinary.txt"
+SAMPLES_A_LINE, WEIGHT_OF_LINE = 10, 12.0
+WEIGHT_OF_TALK = 3.0
+
+_ALTERNATIVES = re.compile(r"\{([^{}]*)\}")
+
+# An array of float64. The extra's packages are not there for every check of types.
+Floats: TypeAlias = Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +116,7 @@ def train(
         tell: told what is being done.
     """
     labelled = of_part(corpus, TRAIN)
-    samples = [*_of_corpus(labelled), *_of_talk(talk), *reviewed, *_of_lists(matcher)]
+    samples = [*_of_corpus(labelled), *_of_talk(talk), *_of_ordinary(), *reviewed, *_of_lists(matcher)]
     tell(f"{len(samples)} texts")
     prepared = _Prepared.of(samples, matcher)
     tell(f"{prepared.rows.shape[1]} features")
@@ -148,12 +157,28 @@ def train(
 def _of_corpus(labelled: Iterable[Labelled]) -> Iterator[Sample]:
     for message in labelled:
         ordinary = not message.level and message.family.startswith("d-")
-        yield Sample(message.text, message.level, message.cats, message.family, ordinary=ordinary)
+        weight = WEIGHT_OF_TALK if ordinary else 1.0
+        yield Sample(message.text, message.level, message.cats, message.family, weight, ordinary=ordinary)
 
 
 def _of_talk(talk: Sequence[str]) -> Iterator[Sample]:
     for number, text in enumerate(talk):
-        yield Sample(text, 0, (), f"talk:{number // 12}", ordinary=True)
+        yield Sample(text, 0, (), f"talk:{number // 12}", WEIGHT_OF_TALK, ordinary=True)
+
+
+def _of_ordinary(path: Path = ORDINARY) -> Iterator[Sample]:
+    """Some of what each line of the file of ordinary talk stands for, drawn the same way each time."""
+    draw = random.Random(SEED)  # noqa: S311 - which sentences teach is no secret
+    level = 0
+    cats: tuple[str, ...] = ()
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if line.startswith("="):
+            _, given, *letters = line.split()
+            level, cats = int(given), tuple(letters)
+        elif line and not line.startswith("#"):
+            drawn = {_ALTERNATIVES.sub(lambda m: draw.choice(m[1].split("|")), line) for _ in range(SAMPLES_A_LINE)}
+            for text in sorted(drawn):
+                yield Sample(text, level, cats, f"{path.stem}:{number}", WEIGHT_OF_LINE / len(drawn), ordinary=True)
 
 
 def _of_lists(matcher: Matcher) -> Iterator[Sample]:
@@ -181,6 +206,7 @@ class _Prepared:
     rows: Any
     text_of_row: Any
     whole: Any
+    length_off: Any
     rules: Any
     best_rule: Any
     rule_names: list[str]
@@ -198,7 +224,9 @@ class _Prepared:
         texts = [sentences_of(reading.views[0].text) for reading in readings]
         groups = [sample.group for sample in samples]
         runs, run_df = _counted(([*map(key_of, s.words), *s.runs] for s in text) for text in texts)(groups)
-        pieces, piece_df = _counted(([p for w in s.words for p in pieces_of(w)] for s in text) for text in texts)(groups)
+        pieces, piece_df = _counted(([p for w in s.words for p in pieces_of(w)] for s in text) for text in texts)(
+            groups
+        )
         kept = [piece for piece, df in zip(pieces, piece_df, strict=True) if df >= FAMILIES_OF_PIECE]
         piece_df = np.array([df for df in piece_df if df >= FAMILIES_OF_PIECE])
         families = len(set(groups))
@@ -210,6 +238,7 @@ class _Prepared:
         meaning = _Meaning.load()
         prepared = cls(
             samples,
+            None,
             None,
             None,
             None,
@@ -235,9 +264,11 @@ class _Prepared:
         meanings: list[Floats] = []
         text_of_row: list[int] = []
         whole: list[bool] = []
+        off: list[float] = []
         for number, text in enumerate(texts):
-            stretches = [(0, len(text)), *windows([len(sentence.words) for sentence in text])]
-            for first, last in stretches:
+            lengths = [len(sentence.words) for sentence in text]
+            off.append(length_off(sum(lengths)))
+            for first, last in windows(lengths):
                 part = text[first:last]
                 words = [word for sentence in part for word in sentence.words]
                 scale = 1 / math.sqrt(len(words) + EXTRA_WORDS)
@@ -258,7 +289,9 @@ class _Prepared:
         sparse = sp.csr_matrix((data, columns, starts), shape=(len(starts) - 1, len(self.runs) + len(self.pieces)))
         dense = sp.csr_matrix(np.array(meanings) * SHARE_MEANING)
         rows = sp.hstack([sparse, dense]).tocsr()
-        return replace(self, rows=rows, text_of_row=np.array(text_of_row), whole=np.array(whole))
+        return replace(
+            self, rows=rows, text_of_row=np.array(text_of_row), whole=np.array(whole), length_off=np.array(off)
+        )
 
     def folds(self) -> Iterator[tuple[Any, Any]]:
         """Indices of texts to learn from and to check, no family in both."""
@@ -270,7 +303,9 @@ class _Prepared:
         by_row = self.rows @ weights[: self.rows.shape[1]] + bias
         order = np.lexsort((-by_row[:, 0], self.text_of_row))
         _, first = np.unique(self.text_of_row[order], return_index=True)
-        return np.asarray(by_row[order[first]] + self.rules @ weights[self.rows.shape[1] :])
+        answers = by_row[order[first]] + self.rules @ weights[self.rows.shape[1] :]
+        answers[:, 0] -= self.length_off
+        return np.asarray(answers)
 
     def rules_of(self, weights: Floats) -> dict[str, list[float]]:
         rows = weights[self.rows.shape[1] :] * SHARE_RULES
@@ -294,7 +329,9 @@ class _Prepared:
             words[number] = row
         single = {key_of(word) for sample in self.samples for word in _words_in(sample.text)}
         kept = [
-            place for place, run in enumerate(self.runs) if self.run_kept[place] and run not in single and runs[place].any()
+            place
+            for place, run in enumerate(self.runs)
+            if self.run_kept[place] and run not in single and runs[place].any()
         ]
         return {
             "words": _table(words, [key_of(word) for word in self.words]),
@@ -313,7 +350,7 @@ def _fit(prepared: _Prepared, texts: Any, *, held_out: bool) -> tuple[Floats, Fl
     chosen = np.zeros(len(samples), dtype=bool)
     chosen[texts] = True
     levels = np.array([sample.level for sample in samples])
-    # Of texts that concern nobody every stretch concerns nobody; of others only the whole is known.
+    # Of a long text that concerns nobody every stretch concerns nobody; which stretch of another does is not known.
     rows = np.flatnonzero(chosen[prepared.text_of_row] & (prepared.whole | (levels[prepared.text_of_row] == 0)))
     of_text = prepared.text_of_row[rows]
     features = sp.hstack([prepared.rows[rows], prepared.rules[of_text]]).tocsr()
@@ -397,9 +434,7 @@ class _Judged:
     def figures(self, thresholds: Mapping[str, float]) -> dict[str, float]:
         """What the thresholds keep on these texts; base views only, so a little below what is screened with all."""
         concern = self.answers[:, 0]
-        flagged = (concern >= thresholds["flag"]) | (
-            (self.best_rule >= 2) & (concern >= thresholds["flag_with_rule"])
-        )
+        flagged = (concern >= thresholds["flag"]) | ((self.best_rule >= 2) & (concern >= thresholds["flag_with_rule"]))
         high, none = self.levels >= 2, self.levels == 0
         right = int((flagged & high).sum())
         return {
