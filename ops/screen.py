@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from moderation.types import Role, RoomKind, TextKind
-from ops.demo.texts import load_talk
+from ops.demo.texts import load_stories, load_talk
 from server.errors import BadRequest
 from server.main import build_screening, load_lists, load_model
 from server.settings import load_settings
@@ -83,8 +83,7 @@ def make_model(reviewed: Path | None, out: Path | None) -> tuple[dict[str, Any],
         own = [] if reviewed is None else training.read_reviewed(reviewed)
     except (OSError, training.TrainingError) as error:
         raise BadRequest(str(error)) from None
-    talk = [line.text for lines in load_talk().values() for conversation in lines for line in conversation]
-    content = training.train(load_corpus(), load_lists(), talk, own, tell=lambda line: print(line, file=sys.stderr))
+    content = training.train(load_corpus(), load_lists(), _talk(), own, tell=lambda line: print(line, file=sys.stderr))
     figures = quality(judge(_of_corpus(), Screener(load_lists(), Model(content)).screen))
     content["measured"]["test_part"] = {
         "sensitivity": figures.sensitivity.value,
@@ -95,6 +94,16 @@ def make_model(reviewed: Path | None, out: Path | None) -> tuple[dict[str, Any],
     path = out or MODEL_FILE
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return content, path
+
+
+def _talk() -> list[str]:
+    """What the demonstration's people say that is nobody's concern."""
+    stories = load_stories()
+    talk = [line.text for lines in load_talk().values() for conversation in lines for line in conversation]
+    talk += [text for story in stories.flagged for text in story.comfort]
+    talk += [text for story in stories.past for text in (story.reply, story.answer) if text]
+    talk += [stories.replies.of(level) for level in (1, 2, 3)]
+    return [*talk, *stories.answers.lines, *stories.greetings.lines]
 
 
 def _of_corpus() -> list[Labelled]:

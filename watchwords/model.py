@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import add
+from operator import add, mul
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,23 @@ class Share:
     weight: float
 
 
+_Part = tuple[int, int, Sequence[float], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model has to say of one stretch of a text: log odds by head, and what they are made of."""
+
+    odds: Mapping[str, float]
+    parts: Sequence[_Part]
+    scale: float
+
+    def shares(self, most: int) -> tuple[Share, ...]:
+        """The stretches of one to three tokens that add most to the concern, heaviest first, at most `most`."""
+        heavy = sorted((part for part in self.parts if part[2][0] > 0), key=lambda part: -part[2][0])[:most]
+        return tuple(Share(first, last, row[0] * self.scale) for first, last, row, _ in heavy)
+
+
 class Model:
     """The weights, ready for use. Immutable as far as anybody can see."""
 
@@ -148,6 +165,19 @@ class Model:
         """What the lists' findings add to the concern of a text."""
         return sum(self._rules[name][0] for name in rules if name in self._rules)
 
+    @property
+    def bias(self) -> float:
+        """The concern of a text without a word, in log odds."""
+        return self._bias[0]
+
+    def word_weight(self, word: str) -> float:
+        """What one word by itself adds to the sum of a stretch."""
+        return self._row_of(word, key_of(word))[0]
+
+    def run_weight(self, run: int) -> float:
+        """What a run of two or three words adds to the sum of a stretch; 0 for one that was not learnt."""
+        return self._runs.get(run, 0.0)
+
     def weigh(self, text: str) -> Weighed:
         """The concern of a folded view: of the whole, or of those of its sentences that weigh most if it is long."""
         known, runs = self._words, self._runs.get
@@ -189,27 +219,18 @@ class Model:
                 best = Weighed(concern, low[2], high[2])
         return Weighed(best.concern - length_off(count), best.first, best.last)
 
-    def answer(self, text: str, weighed: Weighed, rules: Sequence[str]) -> dict[str, float]:
+    def answer(self, text: str, weighed: Weighed, rules: Sequence[str]) -> "Answer":
         """Every head's log odds for the part of a view that was weighed, the lists' share included."""
-        sums = [0.0] * len(HEADS)
-        words = 0
-        for share in self._parts(text, weighed):
-            words += share[3]
-            sums = list(map(add, sums, share[2]))
+        parts = list(self._parts(text, weighed))
+        words = sum(part[3] for part in parts)
         scale = 1 / math.sqrt(words + EXTRA_WORDS)
-        answers = [bias + value * scale for bias, value in zip(self._bias, sums, strict=True)]
-        answers[0] = weighed.concern
+        columns = zip(*(part[2] for part in parts), strict=True) if parts else [(0.0,)] * len(HEADS)
+        odds = [bias + sum(column) * scale for bias, column in zip(self._bias, columns, strict=True)]
+        odds[0] = weighed.concern
         for name in rules:
             if name in self._rules:
-                answers = list(map(add, answers, self._rules[name]))
-        return dict(zip(HEADS, answers, strict=True))
-
-    def shares(self, text: str, weighed: Weighed, most: int) -> tuple[Share, ...]:
-        """The stretches of one to three tokens that add most to the concern, heaviest first, at most `most`."""
-        parts = list(self._parts(text, weighed))
-        scale = 1 / math.sqrt(sum(part[3] for part in parts) + EXTRA_WORDS)
-        heavy = sorted((part for part in parts if part[2][0] > 0), key=lambda part: -part[2][0])[:most]
-        return tuple(Share(first, last, row[0] * scale) for first, last, row, _ in heavy)
+                odds = list(map(add, odds, self._rules[name]))
+        return Answer(dict(zip(HEADS, odds, strict=True)), parts, scale)
 
     def share_of_rule(self, name: str) -> float:
         """What one rule feature adds to the concern, in log odds."""
@@ -236,7 +257,7 @@ class Model:
         self._words[token] = answer
         return answer
 
-    def _parts(self, text: str, weighed: Weighed) -> Iterable[tuple[int, int, list[float], int]]:
+    def _parts(self, text: str, weighed: Weighed) -> Iterable["_Part"]:
         """Every word and known run of a stretch of tokens: (first token, last token, all heads' weights, words)."""
         before, pair, since = START, 0, 0
         places: list[int] = []
@@ -257,21 +278,18 @@ class Model:
                 yield from self._run((pair * STEP + END) & MASK, places[-2:])
                 before, pair, since, places = START, 0, 0, []
 
-    def _run(self, key: int, places: list[int]) -> Iterable[tuple[int, int, list[float], int]]:
+    def _run(self, key: int, places: list[int]) -> Iterable["_Part"]:
         row = self._run_rows.get(key)
         if row is not None:
             yield places[0], places[-1] + 1, row, 0
 
-    def _row_of(self, word: str, key: int) -> list[float]:
+    def _row_of(self, word: str, key: int) -> Sequence[float]:
         row = self._word_rows.get(key)
         if row is not None:
             return row
-        row = [0.0] * len(HEADS)
-        for piece in pieces_of(word):
-            place = self._piece_places.get(piece)
-            if place is not None:
-                row = list(map(add, row, self._piece_rows.row(place)))
-        return row
+        places = [self._piece_places[piece] for piece in pieces_of(word) if piece in self._piece_places]
+        rows = [self._piece_rows.row(place) for place in places]
+        return [sum(column) for column in zip(*rows, strict=True)] if rows else [0.0] * len(HEADS)
 
 
 class _Table:
@@ -282,6 +300,7 @@ class _Table:
         self._weights = weights
         self._scales = scales
         self._places = {key: place for place, key in enumerate(keys)}
+        self._rows: dict[int, Sequence[float]] = {}
 
     @classmethod
     def read(cls, content: Mapping[str, Any], name: str) -> "_Table":
@@ -302,13 +321,17 @@ class _Table:
         scale = self._scales[head]
         return [value * scale for value in self._weights[head :: len(HEADS)]]
 
-    def row(self, place: int) -> list[float]:
-        start = place * len(HEADS)
-        return [
-            value * scale for value, scale in zip(self._weights[start : start + len(HEADS)], self._scales, strict=True)
-        ]
+    def row(self, place: int) -> Sequence[float]:
+        known = self._rows.get(place)
+        if known is None:
+            if len(self._rows) >= _CACHE_SIZE:
+                self._rows.clear()
+            start = place * len(HEADS)
+            whole = self._weights[start : start + len(HEADS)]
+            known = self._rows[place] = tuple(map(mul, whole, self._scales))
+        return known
 
-    def get(self, key: int) -> list[float] | None:
+    def get(self, key: int) -> Sequence[float] | None:
         place = self._places.get(key)
         return None if place is None else self.row(place)
 

@@ -7,13 +7,13 @@ be masked. So no list entry can be silenced by numbers.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from watchwords.features import rules_of
 from watchwords.lexicon import CATEGORIES
 from watchwords.matcher import Match, Matcher, Reading
-from watchwords.model import CONCERN, GREY, URGENT, Model, Weighed
+from watchwords.model import CONCERN, GREY, URGENT, Answer, Model, Weighed
 from watchwords.normalise import View
 
 WEIGHED = "weighed"
@@ -119,7 +119,8 @@ class Screener:
         if not matches and best.concern < limits.gate:
             return Screened(0, round(model.probability(best.concern), 4), (), ())
         rules = rules_of(matches)
-        answers = model.answer(view.text, best, rules)
+        answer = model.answer(view.text, best, rules)
+        answers = answer.odds
         top = max((match.level for match in matches), default=0)
         level = self._level(answers, top, [match for match in matches if match.category == _CONTACT])
         within = answers[URGENT] if level == 3 else model.probability(answers[CONCERN])
@@ -129,8 +130,8 @@ class Screener:
             return Screened(0, score, (), ())
         cats = _cats(answers, matches, limits.category)
         findings = [self._lowered(match, level) for match in matches]
-        because = self._because(view, best, rules)
         if level > top:
+            because = self._because(view, answer, rules)
             findings.insert(0, self._own(view, best, cats[0], level, because))
         return Screened(level, score, cats, tuple(findings))
 
@@ -141,7 +142,7 @@ class Screener:
             # Halves of characters, which the automaton can not take. A stranger stands in, so that offsets hold.
             return self.matcher.read(_HALF.sub("\ufffd", text))
 
-    def _level(self, answers: dict[str, float], top: int, contacts: Sequence[Match]) -> int:
+    def _level(self, answers: Mapping[str, float], top: int, contacts: Sequence[Match]) -> int:
         model = self.model
         assert model is not None
         limits = model.thresholds
@@ -185,18 +186,18 @@ class Screener:
         reason = f"Taken together, the words read like a message about {_ABOUT[category]}."
         return Found(f"model:{self.model.version}", category, level, start, end, view.name, reason, (), because)
 
-    def _because(self, view: View, weighed: Weighed, rules: Sequence[str]) -> tuple[Because, ...]:
+    def _because(self, view: View, answer: Answer, rules: Sequence[str]) -> tuple[Because, ...]:
         """What weighed most, heaviest first."""
         model = self.model
         assert model is not None
         reasons = [Because(name, round(model.share_of_rule(name), 3)) for name in rules]
-        for share in model.shares(view.text, weighed, MOST_REASONS):
+        for share in answer.shares(MOST_REASONS):
             reasons.append(Because("words", round(share.weight, 3), *_span(view, share.first, share.last)))
         reasons = [reason for reason in reasons if reason.weight > 0]
         return tuple(sorted(reasons, key=lambda reason: -reason.weight)[:MOST_REASONS])
 
 
-def _cats(answers: dict[str, float], matches: Sequence[Match], least: float) -> tuple[str, ...]:
+def _cats(answers: Mapping[str, float], matches: Sequence[Match], least: float) -> tuple[str, ...]:
     """Every category that a list or the model names, the likeliest first; at least one."""
     likely = dict.fromkeys((category for category in CATEGORIES if answers[category] >= least), 0.0)
     for match in matches:

@@ -45,7 +45,9 @@ WEIGHT_OF_GREY, WEIGHT_OF_WINDOW = 0.6, 0.3
 
 # What the thresholds must keep, on messages of unseen families: of texts called 2 or more and not grey, the part that
 # is; alerts and grey findings in a thousand ordinary messages; of texts called 3, the part that is.
-LEAST_PPV, MOST_ALERTS, MOST_GREY, LEAST_URGENT = 0.80, 6 / 1000, 25 / 1000, 0.72
+LEAST_PPV, MOST_ALERTS, MOST_GREY, LEAST_URGENT = 0.80, 4 / 1000, 20 / 1000, 0.75
+# Of what would be noticed, the part that may be lost by asking one question first.
+LOST_AT_GATE = 0.03
 
 ORDINARY = Path(__file__).parent / "model" / "ordinary.txt"
 SAMPLES_A_LINE, WEIGHT_OF_LINE = 10, 12.0
@@ -91,7 +93,7 @@ def read_reviewed(path: Path) -> list[Sample]:
             good = isinstance(text, str) and level in range(4) and all(cat in CATEGORIES for cat in cats)
         except (ValueError, KeyError, TypeError):
             good = False
-            text, level, cats = "", 0, ()
+            given, text, level, cats = {}, "", 0, ()
         if not good or bool(level) is not bool(cats):
             raise TrainingError(f"{path.name}:{number}: write text, level 0-3 and, from level 1 up, categories")
         family = given.get("family", f"line {number}")
@@ -415,14 +417,14 @@ class _Judged:
             if called.sum() >= 30 and (self.levels[called] >= 1).mean() < LEAST_PPV:
                 break
             least_grey = float(threshold)
-        noticed = concern[(grey >= least_grey) | flagged]
+        noticed = concern[((grey >= least_grey) | flagged) & (self.best_rule == 0)]
         return {
             "flag": flag,
             "flag_with_rule": flag_with_rule,
             "urgent": most,
             "urgent_with_rule": most - 2.5,
             "grey": least_grey,
-            "gate": float(min(np.quantile(noticed, 0.01), flag)) if len(noticed) else flag,
+            "gate": float(min(np.quantile(noticed, LOST_AT_GATE), flag)) if len(noticed) else flag,
             "category": 0.0,
         }
 
