@@ -146,7 +146,7 @@ class Screener:
         model = self.model
         assert model is not None
         limits = model.thresholds
-        level = 1 if top == 1 or answers[GREY] >= limits.grey else 0
+        level = 1 if top == 1 or answers[GREY] >= limits.grey or answers[CONCERN] >= limits.near else 0
         if answers[CONCERN] >= (limits.flag_with_rule if top >= 2 else limits.flag):
             level = 3 if answers[URGENT] >= (limits.urgent_with_rule if top == 3 else limits.urgent) else 2
         return max(level, top - 1, *(match.level for match in contacts), 0)

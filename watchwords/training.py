@@ -417,13 +417,15 @@ class _Judged:
             if called.sum() >= 30 and (self.levels[called] >= 1).mean() < LEAST_PPV:
                 break
             least_grey = float(threshold)
-        noticed = concern[((grey >= least_grey) | flagged) & (self.best_rule == 0)]
+        near = min(flag, float(np.quantile(concern[self.ordinary], 1 - MOST_GREY)))
+        noticed = concern[((grey >= least_grey) | (concern >= near)) & (self.best_rule == 0)]
         return {
             "flag": flag,
             "flag_with_rule": flag_with_rule,
             "urgent": most,
             "urgent_with_rule": most - 2.5,
             "grey": least_grey,
+            "near": near,
             "gate": float(min(np.quantile(noticed, LOST_AT_GATE), flag)) if len(noticed) else flag,
             "category": 0.0,
         }

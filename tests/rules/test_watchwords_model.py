@@ -61,7 +61,7 @@ def tuned(**thresholds: float) -> Screener:
     return Screener(MATCHER, signed(changed))
 
 
-NEVER = tuned(flag=99, flag_with_rule=99, urgent=99, urgent_with_rule=99, grey=99)
+NEVER = tuned(flag=99, flag_with_rule=99, urgent=99, urgent_with_rule=99, grey=99, near=99)
 ALWAYS = tuned(flag=-99, flag_with_rule=-99, urgent=-99, urgent_with_rule=-99, grey=-99, gate=-99)
 
 
