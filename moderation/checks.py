@@ -12,7 +12,7 @@ from itertools import groupby, pairwise
 
 from moderation.types import UNREADABLE, Category, Finding, Level, Role, Submission, TextKind
 from watchwords.language import is_readable
-from watchwords.matcher import Matcher
+from watchwords.screening import Screener
 
 Check = Callable[[Submission, str], list[Finding]]
 
@@ -24,21 +24,26 @@ _BLANK_LETTERS = frozenset("ᅟᅠㅤﾠ⠀")
 _NOT_BLANK = re.compile(r"[!-~]")
 
 
-def watchwords_check(matcher: Matcher) -> Check:
-    """The check against the watchword lists: one finding for each match, with its entry's reason."""
+def watchwords_check(screener: Screener) -> Check:
+    """The check against the watchword lists and their model: one finding for each match, and one if the model raises.
+
+    Names are read with the lists alone: the model was made from messages, and one word is none.
+    """
+    names = Screener(screener.matcher)
 
     def check(submission: Submission, text: str) -> list[Finding]:
+        said = (names if submission.text_kind is TextKind.NICKNAME else screener).screen(text)
         return [
             Finding(
                 "watchwords",
-                Category(match.category),
-                Level(match.level),
-                match.entry_id,
-                match.start,
-                match.end,
-                " ".join((matcher.reason(match.entry_id), *(f"({note})" for note in match.adjustments))),
+                Category(found.category),
+                Level(found.level),
+                found.entry_id,
+                found.start,
+                found.end,
+                " ".join((found.reason, *(f"({note})" for note in found.adjustments))),
             )
-            for match in matcher.find(text)
+            for found in said.findings
         ]
 
     return check

@@ -11,6 +11,8 @@ from moderation.checks import Check, flooding_check, invisible_check, language_c
 from moderation.policy import DispositionPolicy
 from moderation.types import Category, Finding, Level, Role, RoomKind, Submission, TextKind, Verdict
 from watchwords.matcher import Matcher
+from watchwords.model import Model
+from watchwords.screening import Screener
 
 DEADLINE = timedelta(milliseconds=50)
 
@@ -26,6 +28,7 @@ class Pipeline:
         *,
         deadline: timedelta = DEADLINE,
         checks: Sequence[tuple[str, Check]] | None = None,
+        model: Model | None = None,
     ) -> None:
         """
         Args:
@@ -34,13 +37,15 @@ class Pipeline:
             clock_ns: monotonic nanoseconds, for the deadline only.
             deadline: after this no further check begins; a check is never interrupted (the supervisor does that).
             checks: named checks in order; None means the usual ones.
+            model: weighs what the lists find and what they do not; None leaves it to the lists.
         """
         self._matcher = matcher
+        self._screener = Screener(matcher, model)
         self._policy = policy
         self._clock_ns = clock_ns
         self._deadline_ns = round(deadline.total_seconds() * 1e9)
         usual: tuple[tuple[str, Check], ...] = (
-            ("watchwords", watchwords_check(matcher)),
+            ("watchwords", watchwords_check(self._screener)),
             ("language", language_check),
             ("invisible", invisible_check),
             ("flooding", flooding_check),
@@ -50,8 +55,8 @@ class Pipeline:
 
     @property
     def list_version(self) -> str:
-        """The version of the lists that verdicts of this pipeline name."""
-        return self._matcher.version
+        """The version of the lists, and of the model if there is one, that verdicts of this pipeline name."""
+        return self._screener.version
 
     @property
     def policy_version(self) -> str:
@@ -109,7 +114,7 @@ class Pipeline:
             categories=tuple(categories),
             findings=tuple(findings),
             disposition=self._policy.disposition(submission, findings, complete),
-            list_version=self._matcher.version,
+            list_version=self._screener.version,
             policy_version=self._policy.version,
             complete=complete,
         )

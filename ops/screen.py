@@ -1,13 +1,30 @@
-"""`evenkeel watchwords screen`: one text through the filter as it is configured, for whoever looks after the lists."""
+"""`evenkeel watchwords ...`: texts through the filter as it is configured, its figures, and a new model."""
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
 from moderation.types import Role, RoomKind, TextKind
+from ops.demo.texts import load_stories, load_talk
 from server.errors import BadRequest
-from server.main import build_screening
+from server.main import build_screening, load_lists, load_model
 from server.settings import load_settings
+from watchwords.__main__ import screen
+from watchwords.labelled import TEST, load_corpus, of_part
+from watchwords.lexicon import CATEGORIES
+from watchwords.model import MODEL_FILE, Model
+from watchwords.quality import Quality, judge, quality
+from watchwords.screening import Screener
+
+Labelled = tuple[str, int, tuple[str, ...]]
+
+
+def screen_lines() -> int:
+    """Standard input, JSON lines, through the lists and the model; the exit status."""
+    return screen(sys.stdin.buffer, sys.stdout, sys.stderr, Screener(load_lists(), load_model()))
 
 
 def screen_text(text: str, room: str, role: str) -> dict[str, Any]:
@@ -35,3 +52,79 @@ def screen_text(text: str, room: str, role: str) -> dict[str, Any]:
             for found in verdict.findings
         ],
     }
+
+
+def evaluate(file: Path | None, *, corpus: bool, lists_only: bool) -> tuple[Quality, str]:
+    """The figures of the filter on a file of labelled messages or on the corpus's test part, and its version.
+
+    Raises:
+        BadRequest: neither or both are given, or a line of the file has no text or label; its number is said.
+    """
+    if (file is None) is not corpus:
+        raise BadRequest("Give a file of labelled messages, or --corpus, and not both.")
+    screener = Screener(load_lists(), None if lists_only else load_model())
+    messages = _of_corpus() if file is None else _of_file(file)
+    return quality(judge(messages, screener.screen)), screener.version
+
+
+def make_model(reviewed: Path | None, out: Path | None) -> tuple[dict[str, Any], Path]:
+    """A new model, written to `out` (None: where the program reads it), measured on the test part.
+
+    Raises:
+        BadRequest: the extra `train` is not installed, or the reviewed messages can not be used.
+    """
+    try:
+        from watchwords import training
+    except ModuleNotFoundError as missing:
+        raise BadRequest(
+            f"Training needs more packages ({missing.name} is not installed): pip install 'evenkeel[server,train]'."
+        ) from None
+    try:
+        own = [] if reviewed is None else training.read_reviewed(reviewed)
+    except (OSError, training.TrainingError) as error:
+        raise BadRequest(str(error)) from None
+    content = training.train(load_corpus(), load_lists(), _talk(), own, tell=lambda line: print(line, file=sys.stderr))
+    figures = quality(judge(_of_corpus(), Screener(load_lists(), Model(content)).screen))
+    content["measured"]["test_part"] = {
+        "sensitivity": figures.sensitivity.value,
+        "urgent_flagged": figures.urgent_flagged.value,
+        "ppv": figures.ppv.value,
+        "auc": None if figures.auc is None else round(figures.auc, 4),
+    }
+    path = out or MODEL_FILE
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return content, path
+
+
+def _talk() -> list[str]:
+    """What the demonstration's people say that is nobody's concern."""
+    stories = load_stories()
+    talk = [line.text for lines in load_talk().values() for conversation in lines for line in conversation]
+    talk += [text for story in stories.flagged for text in story.comfort]
+    talk += [text for story in stories.past for text in (story.reply, story.answer) if text]
+    talk += [stories.replies.of(level) for level in (1, 2, 3)]
+    return [*talk, *stories.answers.lines, *stories.greetings.lines]
+
+
+def _of_corpus() -> list[Labelled]:
+    return [(message.text, message.level, message.cats) for message in of_part(load_corpus(), TEST)]
+
+
+def _of_file(file: Path) -> list[Labelled]:
+    out: list[Labelled] = []
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        raise BadRequest(f"{file.name} can not be read as UTF-8 text.") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            given = json.loads(line)
+            text, level, cats = given["text"], given["level"], tuple(given.get("cats", ()))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise BadRequest(f'{file.name}:{number}: write an object with "text", "level" and "cats".') from None
+        if not isinstance(text, str) or level not in range(4) or not set(cats) <= set(CATEGORIES):
+            raise BadRequest(f"{file.name}:{number}: level is 0 to 3, cats are letters of {CATEGORIES}.")
+        out.append((text, level, cats))
+    return out

@@ -50,6 +50,7 @@ from server.web.app import build_app
 from server.web.patience import PatientHttp, patient
 from server.web.settings import DemoDoor, WebSettings
 from watchwords.matcher import Matcher
+from watchwords.model import Model
 
 log = structlog.get_logger()
 WEB = Path(__file__).resolve().parent.parent / "clients" / "web"
@@ -95,13 +96,19 @@ def load_lists() -> Matcher:
     return Matcher.load()
 
 
+@functools.cache
+def load_model() -> Model:
+    """The model that weighs what the lists find, read once per process."""
+    return Model.load()
+
+
 def build_screening(
     settings: Settings, watch: Watch | None = None, now_ns: Callable[[], int] = time.monotonic_ns
 ) -> Screening:
     """The gate to the filter, with the installed lists and policy; a check's deadline is by `now_ns`."""
     watch = watch or Watch()
     deadline = timedelta(milliseconds=settings.screening_deadline_ms)
-    pipeline = Pipeline(load_lists(), DispositionPolicy.load(), now_ns, deadline=deadline)
+    pipeline = Pipeline(load_lists(), DispositionPolicy.load(), now_ns, deadline=deadline, model=load_model())
     return Screening(pipeline, watch.mark, watch.stalled)
 
 

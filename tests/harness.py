@@ -43,6 +43,7 @@ from server.traced import trace_flushes
 from server.tracing import Tracing
 from tests.servers import PostgresServer, run_apart
 from watchwords.matcher import Matcher
+from watchwords.model import Model
 
 PASSWORD: Final = "three quiet green boats"
 WRAPPING_KEY: Final = bytes(range(32))
@@ -145,7 +146,7 @@ async def fast_forward(services: Services, step: timedelta) -> None:
 @functools.cache
 def _pipeline(deadline_ms: int) -> Pipeline:
     deadline = timedelta(milliseconds=deadline_ms)
-    return Pipeline(Matcher.load(), DispositionPolicy.load(), time.monotonic_ns, deadline=deadline)
+    return Pipeline(Matcher.load(), DispositionPolicy.load(), time.monotonic_ns, deadline=deadline, model=Model.load())
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from ops.demo.script import AGAIN_EVERY_S, Said, script
 from ops.demo.texts import load_stories, load_talk
 from server.auth.credentials import check_name, name_key
 from watchwords.matcher import Matcher
+from watchwords.model import Model
 
 TALK = load_talk()
 STORIES = load_stories()
@@ -23,7 +24,8 @@ STORIES = load_stories()
 
 @pytest.fixture(scope="module")
 def pipeline() -> Pipeline:
-    return Pipeline(Matcher.load(), DispositionPolicy.load(), time.monotonic_ns, deadline=timedelta(seconds=5))
+    limit = timedelta(seconds=5)
+    return Pipeline(Matcher.load(), DispositionPolicy.load(), time.monotonic_ns, deadline=limit, model=Model.load())
 
 
 def said(seed: int, count: int) -> list[Said]:

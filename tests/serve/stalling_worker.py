@@ -8,15 +8,15 @@ from moderation import pipeline
 from moderation.checks import Check
 from moderation.types import Finding, Submission
 from server import worker
-from watchwords.matcher import Matcher
+from watchwords.screening import Screener
 
 ENDLESS = "the tide comes in and the tide goes out and comes in"
 
 _real = pipeline.watchwords_check
 
 
-def watchwords_check(matcher: Matcher) -> Check:
-    real = _real(matcher)
+def watchwords_check(screener: Screener) -> Check:
+    real = _real(screener)
 
     def check(submission: Submission, text: str) -> list[Finding]:
         while text == ENDLESS:
