@@ -11,29 +11,15 @@ import unicodedata
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
+
+from watchwords.lookalikes import lookalikes
 
 # A single character that would grow beyond this (Arabic ligatures grow to 18) stays itself: growth is how ten
 # kilobytes of input became ninety milliseconds of work. Nothing up to this length that spells Latin text is lost.
 _MOST_GROWTH = 4
 _CACHE_SIZE = 8_192
 
-_LOOKALIKES = {
-    # Cyrillic
-    "абвгеёзийклмнопрстухьїіјѕһԁԛԝӏуѵҽɡ": "a6bree3nnkimhonpctyxbiijshdqwlyvеg",
-    # Greek
-    "αβγδεηικλμνορσςτυχω": "abydeniklmvopsstuxw",
-    # Small capitals and other Latin letters that compatibility folding leaves alone
-    "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢıȷłøđħŧɑɒƙɩɪɾʂʈʋᵹɛɔƅ": "abcdefghijklmnoprstuvwyzijlodhtaakiirstvgeob",
-    # Negative squared and negative circled letters
-    "🅰🅱🅲🅳🅴🅵🅶🅷🅸🅹🅺🅻🅼🅽🅾🅿🆀🆁🆂🆃🆄🆅🆆🆇🆈🆉": "abcdefghijklmnopqrstuvwxyz",
-    "🅐🅑🅒🅓🅔🅕🅖🅗🅘🅙🅚🅛🅜🅝🅞🅟🅠🅡🅢🅣🅤🅥🅦🅧🅨🅩": "abcdefghijklmnopqrstuvwxyz",
-    # Regional indicators
-    "🇦🇧🇨🇩🇪🇫🇬🇭🇮🇯🇰🇱🇲🇳🇴🇵🇶🇷🇸🇹🇺🇻🇼🇽🇾🇿": "abcdefghijklmnopqrstuvwxyz",
-    # Dashes are spaces, as the hyphen is
-    "‐‑‒–—―−﹘﹣": "---------",
-    "•·∙": "...",
-    "ғ": "f",
-}
 _GONE = frozenset("'`´‘’‚‛ʼʹʻ′＇")
 _WORD_RUN = re.compile(r" {2,}")
 # Three or more single letters or digits with up to three other characters between them: "k i l l", "k.i.l.l", "k - i
@@ -42,6 +28,8 @@ _SPACED = re.compile(r"(?<![a-z0-9])[a-z0-9](?:[^a-z0-9]{1,3}[a-z0-9]){2,}(?![a-
 _INSIDE = re.compile(r"(?<=[a-z0-9])[^a-z0-9\s]+(?=[a-z0-9])")
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
 _SPACE = re.compile(" ")
+_WHITE = re.compile(r"\s+")
+_ALNUM = re.compile(r"[a-z0-9]")
 _HYPHEN = re.compile(r"\S-")
 
 
@@ -49,31 +37,27 @@ def _fold_character(character: str) -> str:
     """The folded form of one character: "" if a reader can not see it or it is an apostrophe, " " for any kind of
     space.
     """
-    if character in _GONE:
+    # Before case folding: one combining mark folds to a letter.
+    if character in _GONE or unicodedata.category(character) in {"Mn", "Me", "Cf"}:
         return ""
+    # Before compatibility folding too, which makes another letter of some: the lunate sigma looks like c, not s.
+    if (plain := _LOOKALIKES.get(character)) is not None:
+        return " " if plain == "-" else plain
     wide = unicodedata.normalize("NFKC", character)
     if len(wide) > _MOST_GROWTH:
         wide = character
     folded = []
-    for part in unicodedata.normalize("NFKD", wide.casefold()):
-        category = unicodedata.category(part)
-        if part in _GONE or category in {"Mn", "Me", "Cf"} or part in "ᅟᅠㅤﾠ":
-            continue
-        if category in {"Cc", "Zs", "Zl", "Zp"}:
-            folded.append(" ")
-            continue
-        plain = _TABLE_OF_LOOKALIKES.get(part, part)
-        folded.append(" " if plain == "-" else plain)
+    for letter in unicodedata.normalize("NFKD", wide):
+        for part in unicodedata.normalize("NFKD", _LOOKALIKES.get(letter, letter).casefold()):
+            category = unicodedata.category(part)
+            if part in _GONE or category in {"Mn", "Me", "Cf"} or part in "ᅟᅠㅤﾠ":
+                continue
+            if category in {"Cc", "Zs", "Zl", "Zp"}:
+                folded.append(" ")
+                continue
+            plain = _LOOKALIKES.get(part, part)
+            folded.append(" " if plain == "-" else plain)
     return "".join(folded)
-
-
-def _lookalikes() -> dict[str, str]:
-    table: dict[str, str] = {}
-    for strange, plain in _LOOKALIKES.items():
-        if len(strange) != len(plain):
-            raise AssertionError(f"look-alikes {strange!r}: {len(strange)} characters stand for {len(plain)}")
-        table.update(zip(strange, plain, strict=True))
-    return table
 
 
 class _Folding(dict[int, str]):
@@ -88,7 +72,7 @@ class _Folding(dict[int, str]):
         return folded
 
 
-_TABLE_OF_LOOKALIKES = _lookalikes()
+_LOOKALIKES = lookalikes()
 _FOLDING = _Folding()
 # ASCII folds to one character or none, so that bytes do: 0.4 us instead of 1-10 us for 200 characters.
 _ASCII = bytes(ord(_fold_character(chr(code)) or " ") if code < 128 else 0 for code in range(256))
@@ -178,19 +162,43 @@ def normalise(text: str) -> Views:
     found = [base]
     # Strangers are one "?" each, which is no letter.
     shape = base.text.encode("ascii", "replace").translate(_SHAPES)
+    inside: list[tuple[int, int, str]] = []
     if b"a.a" in shape or b".." in shape or "_" in base.text:
-        found.append(base.replaced("words", ((m.start(), m.end(), " ") for m in _NOT_WORD.finditer(base.text))))
+        found.append(as_words(base))
         inside = [(m.start(), m.end(), "") for m in _INSIDE.finditer(base.text)]
-        if inside:
-            found.append(base.replaced("joined", inside))
-    if "-" in text and _HYPHEN.search(text) and (hyphens := _hyphens(base)):
-        found.append(base.replaced("unhyphened", hyphens))
+    if "-" in text and _HYPHEN.search(text):
+        inside = sorted(inside + _hyphens(base))
+    if inside:
+        found.append(base.replaced("joined", inside))
     apart = b" %b " % shape.translate(_NO_MARKS)
     if any(letters in apart for letters in _LONE_LETTERS):
-        spaced = [(m.start(), m.end(), _NOT_WORD.sub("", m.group())) for m in _SPACED.finditer(base.text)]
+        spaced = [(m.start(), m.end(), _despaced(base, m)) for m in _SPACED.finditer(base.text)]
         if spaced:
             found.append(base.replaced("despaced", spaced))
     return Views(text, tuple(found))
+
+
+def as_words(view: View) -> View:
+    """The view with nothing but words and single spaces."""
+    pieces = ((m.start(), m.end(), " ") for m in _NOT_WORD.finditer(view.text))
+    return view.replaced("words" if view.name == "base" else f"{view.name}+words", pieces)
+
+
+def _despaced(base: View, run: re.Match[str]) -> str:
+    """What single letters spell. Where more spaces stand between two of them than elsewhere, a word ends."""
+    starts, ends = base.offsets()
+    places = [m.start() for m in _ALNUM.finditer(base.text, run.start(), run.end())]
+    gaps = [_widest(base._original[ends[before] : starts[place]]) for before, place in pairwise(places)]
+    narrowest = min(gaps)
+    letters = [base.text[places[0]]]
+    for gap, place in zip(gaps, places[1:], strict=True):
+        letters.append(" " + base.text[place] if gap > narrowest else base.text[place])
+    return "".join(letters)
+
+
+def _widest(gap: str) -> int:
+    """The length of the longest run of white space."""
+    return max((len(run) for run in _WHITE.findall(gap)), default=0)
 
 
 def _hyphens(base: View) -> list[tuple[int, int, str]]:
