@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from watchwords.normalise import View, as_words, normalise
-from watchwords.repair import Repairer
+from watchwords.repair import LONGEST_JOINED, Repairer
 
 # Letters of strange words that are worked out for one text: so many, and some more for each further window, so that
 # padding can not use up what a long text is due. Working out costs 1-4 us a letter (November 2026), a look-up nothing.
-LETTERS, WINDOW, LETTERS_A_WINDOW = 800, 1_000, 60
+LETTERS, WINDOW, LETTERS_A_WINDOW = 600, 1_000, 30
 _TOKEN = re.compile(r"[a-z0-9@$!|+€*#_%?]{2,}")
 _NUMBER = re.compile(r"(?<![a-z0-9@$!|+€*#_%?])[0-9@$!|+€]{1,4}(?![a-z0-9@$!|+€*#_%?])")
 _LEET = re.compile(r"[a-z][0-9@$!|+€]|[0-9@$!|+€][a-z]")
@@ -85,24 +85,26 @@ class Reader:
             return pieces
         known, read, seen = self._repairer.known, self._repairer.read, allowance.read
         is_ascii = text.isascii()
-        is_leet = False
+        is_leet, unread, letters = False, 0, allowance.letters
         for token in _TOKEN.finditer(text):
             word = token.group()
-            if word in known or (not is_ascii and _is_fragment(text, token.start(), token.end())):
+            if word in known or word.isdigit() or (not is_ascii and _is_fragment(text, token.start(), token.end())):
                 continue
             if word in seen:
                 reads = seen[word]
             else:
-                cost = self._repairer.cost(word)
+                # A very long word is split in one quick pass.
+                cost = len(word) if len(word) <= LONGEST_JOINED else 0
                 if cost > allowance.letters:
-                    allowance.work.unread += 1
+                    unread += 1
                     continue
                 allowance.letters -= cost
-                allowance.work.letters += cost
                 reads = seen[word] = read(word)
             if reads is not None:
                 pieces.append((token.start(), token.end(), reads))
                 is_leet = is_leet or _LEET.search(word) is not None
+        allowance.work.letters += letters - allowance.letters
+        allowance.work.unread += unread
         if is_leet:
             pieces += self._numbers(text)
             pieces.sort()

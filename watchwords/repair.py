@@ -11,20 +11,20 @@ from itertools import product
 
 from rapidfuzz.distance import OSA
 
-from watchwords.common import fall_apart, load_common_words, prices_with
+from watchwords.common import RARE, QuickSplit, fall_apart, load_common_words, prices_with
 
 _CACHE_SIZE = 20_000
 _SHORTEST, _LONGEST = 3, 24
 # Longer than this nothing is one word; joined words up to here are read whole, longer ones piece by piece.
-_LONGEST_JOINED = 200
+LONGEST_JOINED = 200
 _SHORTEST_JOINED, _SHORTEST_WITH_NUMBERS = 5, 10
 # Typing errors are looked for in this many words of the lists, the weightiest first: a list of a hundred thousand
 # phrases must not make every mistyped word one of its own.
 _MOST_FUZZY = 4_000
-_TWO_ERRORS_FROM = 7
+_TWO_ERRORS_FROM, _TWO_ERRORS_TO = 7, 14
 _DIGITS = str.maketrans("0345789@$|+!€", "oeastbgasltie")
 _ONES = {"1": "il", "!": "il", "|": "li"}
-_MOST_ONES = 3
+_MOST_ONES, _MOST_FORMS = 3, 2
 _LEET = re.compile(r"[0-9@$!|+€]")
 _STARS = "*#_%?"
 _MARKS = re.compile(r"[*#_%?]+")
@@ -55,7 +55,6 @@ class Repairer:
         weightiest = sorted(weights, key=lambda word: (-weights[word], word))
         self._squeezed: dict[str, str] = {}
         self._by_shape = _by_shape(weightiest)
-        self._everyday_shapes: dict[tuple[str, str, int], list[str]] | None = None
         self._by_ends: dict[tuple[str, str], list[str]] = {}
         for word in weightiest:
             if len(word) >= _SHORTEST:
@@ -69,6 +68,9 @@ class Repairer:
             if len(word) >= _SHORTEST:
                 for short in _shortened(word, 2 if len(word) >= _TWO_ERRORS_FROM else 1):
                     self._near.setdefault(short, []).append(word)
+        usual = [word for word, price in self._prices.items() if price < RARE]
+        self._everyday_shapes = _by_shape(usual)
+        self._quick = QuickSplit(usual)
         self._read: dict[str, str | None] = {}
         # Words already known to need no reading; one set operation over a message's words instead of a step for each.
         self._known_fine = self._known | frozenset(map(chr, range(128)))
@@ -82,10 +84,6 @@ class Repairer:
     def known(self) -> frozenset[str]:
         """The words that stand as they are: those of the lists, and everyday words."""
         return self._known
-
-    def cost(self, token: str) -> int:
-        """How many letters' work the token may be at most; nothing where one quick look decides."""
-        return 0 if len(token) < _SHORTEST or len(token) > _LONGEST_JOINED or token.isdigit() else len(token)
 
     def read(self, token: str) -> str | None:
         """What the token (lower case, no spaces) was meant to say, or None if it stands as it is."""
@@ -113,29 +111,36 @@ class Repairer:
         if token in self._known:
             return None
         stripped = token.strip(_STARS)
-        if stripped in self._known or not stripped or stripped.isdigit() or len(stripped) > _LONGEST_JOINED:
+        if stripped in self._known or not stripped or stripped.isdigit():
             return None
+        if len(stripped) > LONGEST_JOINED:
+            return self._quick.split(stripped)
         is_leet = not stripped.isalpha() and _LEET.search(stripped) is not None
         forms = _unleeted(stripped) if is_leet and _may_be_leet(stripped) else [stripped]
         forms = [form for form in forms if form.isalpha()]
+        if forms and (found := self._of_forms(forms)) != "":
+            return found
+        if stripped.isalnum() and not stripped.isalpha() and len(stripped) >= _SHORTEST_WITH_NUMBERS:
+            return self._joined_with_numbers(stripped)
+        starred = token.lstrip(_STARS)
+        return self._starred(starred) if _STARRED.search(starred) else None
+
+    def _of_forms(self, forms: list[str]) -> str | None:
+        """What the first of several spellings reads as; None if one is innocent, "" if none says anything."""
         for form in forms:
             if form in self._weights:
                 return form
-        for form in forms:
-            if form in self._known:
-                return None
+        if not self._known.isdisjoint(forms):
+            return None
         for form in forms:
             if found := self._stretched(form):
                 return found
             if any(shorter in self._known for shorter in _unstretched(form)):
                 return None
-        for form in forms:
+        for form in forms[:_MOST_FORMS]:
             if found := self._of_letters(form):
                 return found
-        if stripped.isalnum() and not stripped.isalpha() and len(stripped) >= _SHORTEST_WITH_NUMBERS:
-            return self._joined_with_numbers(stripped)
-        starred = token.lstrip(_STARS)
-        return self._starred(starred) if _STARRED.search(starred) else None
+        return ""
 
     def _of_letters(self, word: str) -> str | None:
         """A strange word of letters only: mistyped, or several words without spaces."""
@@ -143,7 +148,7 @@ class Repairer:
             return found
         if len(word) >= _SHORTEST_JOINED and (found := self._joined(word)):
             return found
-        return self._two_errors(word) if _TWO_ERRORS_FROM <= len(word) <= _LONGEST else None
+        return self._two_errors(word) if _TWO_ERRORS_FROM <= len(word) <= _TWO_ERRORS_TO else None
 
     def _stretched(self, word: str) -> str | None:
         """The word of the lists that it is once held-down letters are let go."""
@@ -181,9 +186,10 @@ class Repairer:
 
     def _two_errors(self, word: str) -> str | None:
         """The long word of the lists from which two slips lead here; its first letter must be right."""
-        candidates: set[str] = set()
-        for shorter in _shortened(word, 2):
-            candidates.update(self._near.get(shorter, ()))
+        near_words = self._near
+        candidates = {
+            meant for shorter in _shortened(word, 2) if shorter in near_words for meant in near_words[shorter]
+        }
         near = [
             (-self._weights[candidate], candidate)
             for candidate in candidates
@@ -204,8 +210,6 @@ class Repairer:
         pieces = [piece for piece in _MARKS.split(token) if piece]
         if len(pieces) != 2 or len(pieces[0] + pieces[1]) < _SHORTEST or not shape[1]:
             return None
-        if self._everyday_shapes is None:
-            self._everyday_shapes = _by_shape(self._prices)
         if _fitting(token, self._everyday_shapes.get(shape, ())):
             return None
         for word in self._by_ends.get(shape[:2], ()):
