@@ -19,13 +19,14 @@ from watchwords.reading import Reader, Work
 from watchwords.slang import PLAIN
 from watchwords.slang import plain as plain_words
 
-# More matches of one entry than this say nothing new. Contact details are exempt: each one must be masked.
+# More matches of one entry than this say nothing new. Contact details must all be masked: of them there are more, and
+# where even these do not suffice one more match reaches to the end of the text.
 MOST_OF_ONE = 8
-MOST_CONTACTS = 1_000
+MOST_CONTACTS = 200
 # Matches whose context is looked at, in one text; the rest keep the level of their entry.
 MOST_IN_CONTEXT = 24
-# Views that are made because another one holds slang.
-MOST_PLAIN_VIEWS = 2
+# Views that are made because another one holds slang, and terms that are read plainly in each.
+MOST_PLAIN_VIEWS, MOST_SLANG = 2, 200
 
 _WORD = re.compile(r"[a-z]{3,}")
 # "i s/h" is slang, the beginning of "i s/h/a/l/l" is not.
@@ -159,7 +160,7 @@ class Matcher:
                 if not entry.level and not idioms:
                     continue
                 known = taken.setdefault(entry.id, [])
-                if len(known) >= (MOST_CONTACTS if entry.category == "P" else MOST_OF_ONE):
+                if len(known) > (MOST_CONTACTS if entry.category == "P" else MOST_OF_ONE - 1):
                     continue
                 first, last = view.span(start, end)
                 if entry.level and idiom is not None and idiom.hold(first, last):
@@ -169,7 +170,7 @@ class Matcher:
                 if not _take(known, first, last):
                     continue
                 level, notes = entry.level, _NO_NOTES
-                if in_context < MOST_IN_CONTEXT:
+                if level > 1 and in_context < MOST_IN_CONTEXT:
                     in_context += 1
                     level, notes = adjust(view.text, start, end, entry.category, entry.level)
                 out.append(Match(entry.id, entry.category, level, first, last, view.name, notes))
@@ -186,7 +187,7 @@ class Matcher:
             if found is None:
                 found = _Seen()
             found.add(self._meanings[index], start, end)
-            if index < len(PLAIN) and text[end : end + 1] not in _MARKS_BETWEEN:
+            if index < len(PLAIN) and len(found.slang) < MOST_SLANG and text[end : end + 1] not in _MARKS_BETWEEN:
                 found.slang.append((start, end))
         if not self._patterns:
             return found
@@ -196,9 +197,12 @@ class Matcher:
             entry, pattern = self._patterns[index]
             if found is None:
                 found = _Seen()
-            most = MOST_CONTACTS if entry.category == "P" else MOST_OF_ONE
-            for place in islice(pattern.finditer(plain), most):
+            is_contact = entry.category == "P"
+            places = pattern.finditer(plain)
+            for place in islice(places, MOST_CONTACTS if is_contact else MOST_OF_ONE):
                 found.add(((entry, True),), place.start(), place.end())
+            if is_contact and (rest := next(places, None)) is not None:
+                found.add(((entry, True),), rest.start(), len(text))
         return found
 
 

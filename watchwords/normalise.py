@@ -8,7 +8,6 @@ Nothing is cut off: every character of the text is in the base view or is one th
 
 import re
 import unicodedata
-from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -143,8 +142,8 @@ class View:
         assert self._parent is not None
         if self._at is None:
             if self._pattern is not None:
-                found = self._pattern.finditer(self._parent.text)
-                self._pieces = tuple((m.start(), m.end(), self._with) for m in found)
+                spans = [m.span() for m in self._pattern.finditer(self._parent.text)]
+                self._pieces = tuple([(start, end, self._with) for start, end in spans])
             shift = 0
             self._at = []
             for start, end, reads in self._pieces:
@@ -256,20 +255,17 @@ def _widest(gap: str) -> int:
 
 def _offsets(text: str, length: int) -> tuple[Sequence[int], Sequence[int]]:
     """The offset maps of `fold(text)`, which has that length: the same walk, a character at a time."""
-    if text.isascii():
-        if length == len(text):
-            return range(length), range(1, length + 1)
-        kept = [place for place, character in enumerate(text) if character not in _GONE]
-        if len(kept) == length:  # no spaces were joined
-            return kept, [place + 1 for place in kept]
-    starts, ends = array("l"), array("l")
-    after_space = False
-    for place, character in enumerate(text):
-        for part in _FOLDING[ord(character)]:
-            if part == " " and after_space:
-                ends[-1] = place + 1
-                continue
-            after_space = part == " "
-            starts.append(place)
-            ends.append(place + 1)
-    return starts, ends
+    if text.isascii() and length == len(text):
+        return range(length), range(1, length + 1)
+    parts = list(map(_FOLDING.__getitem__, map(ord, text)))
+    if max(map(len, parts), default=0) < 2:
+        kept = [place for place, part in enumerate(parts) if part]
+    else:
+        kept = [place for place, part in enumerate(parts) for _ in part]
+        parts = [letter for part in parts for letter in part]
+    if len(kept) == length:  # no spaces were joined
+        return kept, [place + 1 for place in kept]
+    letters = [part for part in parts if part]
+    # Of each run of spaces the first is kept, and it ends where the last does.
+    heads = [n for n, letter in enumerate(letters) if letter != " " or not n or letters[n - 1] != " "]
+    return [kept[n] for n in heads], [kept[after - 1] + 1 for after in (*heads[1:], len(kept))]

@@ -13,7 +13,7 @@ from watchwords.repair import LONGEST_JOINED, Repairer
 
 # Letters of strange words that are worked out for one text: so many, and some more for each further window, so that
 # padding can not use up what a long text is due. Working out costs 1-4 us a letter (November 2026), a look-up nothing.
-LETTERS, WINDOW, LETTERS_A_WINDOW = 600, 1_000, 30
+LETTERS, WINDOW, LETTERS_A_WINDOW = 500, 1_000, 20
 _TOKEN = re.compile(r"[a-z0-9@$!|+€*#_%?]{2,}")
 _NUMBER = re.compile(r"(?<![a-z0-9@$!|+€*#_%?])[0-9@$!|+€]{1,4}(?![a-z0-9@$!|+€*#_%?])")
 _LEET = re.compile(r"[a-z][0-9@$!|+€]|[0-9@$!|+€][a-z]")
@@ -24,14 +24,14 @@ _APART = bytes(code if re.match(r"[a-z0-9@$!|+*#_%?]", chr(code)) else 32 for co
 class Work:
     """What reading a text took, as a count and not as a time: for bounds that hold on any machine.
 
-    `views` were made, `characters` looked at in them, `letters` of strange words worked out, and `unread` words left as
-    they are because the allowance was used up.
+    `views` were made, `characters` looked at in them, `letters` of strange words worked out; `is_cut_short` if further
+    strange words were left as they are, because the allowance was used up.
     """
 
     views: int = 0
     characters: int = 0
     letters: int = 0
-    unread: int = 0
+    is_cut_short: bool = False
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ class Reader:
             return pieces
         known, read, seen = self._repairer.known, self._repairer.read, allowance.read
         is_ascii = text.isascii()
-        is_leet, unread, letters = False, 0, allowance.letters
+        is_leet, letters = False, allowance.letters
         for token in _TOKEN.finditer(text):
             word = token.group()
             if word in known or word.isdigit() or (not is_ascii and _is_fragment(text, token.start(), token.end())):
@@ -96,15 +96,14 @@ class Reader:
                 # A very long word is split in one quick pass.
                 cost = len(word) if len(word) <= LONGEST_JOINED else 0
                 if cost > allowance.letters:
-                    unread += 1
-                    continue
+                    allowance.work.is_cut_short = True
+                    break
                 allowance.letters -= cost
                 reads = seen[word] = read(word)
             if reads is not None:
                 pieces.append((token.start(), token.end(), reads))
                 is_leet = is_leet or _LEET.search(word) is not None
         allowance.work.letters += letters - allowance.letters
-        allowance.work.unread += unread
         if is_leet:
             pieces += self._numbers(text)
             pieces.sort()

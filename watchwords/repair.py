@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 
 from rapidfuzz.distance import OSA
+from rapidfuzz.process import extractOne
 
 from watchwords.common import RARE, QuickSplit, fall_apart, load_common_words, prices_with
 
@@ -61,13 +62,16 @@ class Repairer:
                 self._squeezed.setdefault(_RUNS.sub(r"\1", word), word)
             if len(word) > 2:
                 self._by_ends.setdefault((word[0], word[-1]), []).append(word)
-        # Each word under itself with a letter (two of a long word) left out: a mistyped word meets it there, so that
-        # the search is a few look-ups and not a comparison with every word.
+        # Each word under itself with a letter left out: a mistyped word meets it there, so that the search is a few
+        # look-ups and not a comparison with every word.
         self._near: dict[str, list[str]] = {}
+        self._long_by_start: dict[str, list[str]] = {}
         for word in weightiest[:_MOST_FUZZY]:
             if len(word) >= _SHORTEST:
-                for short in _shortened(word, 2 if len(word) >= _TWO_ERRORS_FROM else 1):
+                for short in {word[:place] + word[place + 1 :] for place in range(len(word))}:
                     self._near.setdefault(short, []).append(word)
+            if len(word) >= _TWO_ERRORS_FROM:
+                self._long_by_start.setdefault(word[0], []).append(word)
         usual = [word for word, price in self._prices.items() if price < RARE]
         self._everyday_shapes = _by_shape(usual)
         self._quick = QuickSplit(usual)
@@ -118,14 +122,14 @@ class Repairer:
         is_leet = not stripped.isalpha() and _LEET.search(stripped) is not None
         forms = _unleeted(stripped) if is_leet and _may_be_leet(stripped) else [stripped]
         forms = [form for form in forms if form.isalpha()]
-        if forms and (found := self._of_forms(forms)) != "":
+        if forms and (found := self._of_forms(forms, is_mostly_letters=_is_mostly_letters(stripped))) != "":
             return found
         if stripped.isalnum() and not stripped.isalpha() and len(stripped) >= _SHORTEST_WITH_NUMBERS:
             return self._joined_with_numbers(stripped)
         starred = token.lstrip(_STARS)
         return self._starred(starred) if _STARRED.search(starred) else None
 
-    def _of_forms(self, forms: list[str]) -> str | None:
+    def _of_forms(self, forms: list[str], *, is_mostly_letters: bool) -> str | None:
         """What the first of several spellings reads as; None if one is innocent, "" if none says anything."""
         for form in forms:
             if form in self._weights:
@@ -138,7 +142,7 @@ class Repairer:
             if any(shorter in self._known for shorter in _unstretched(form)):
                 return None
         for form in forms[:_MOST_FORMS]:
-            if found := self._of_letters(form):
+            if found := self._of_letters(form) if is_mostly_letters else self._one_error(form):
                 return found
         return ""
 
@@ -186,18 +190,8 @@ class Repairer:
 
     def _two_errors(self, word: str) -> str | None:
         """The long word of the lists from which two slips lead here; its first letter must be right."""
-        near_words = self._near
-        candidates = {
-            meant for shorter in _shortened(word, 2) if shorter in near_words for meant in near_words[shorter]
-        }
-        near = [
-            (-self._weights[candidate], candidate)
-            for candidate in candidates
-            if len(candidate) >= _TWO_ERRORS_FROM
-            and candidate[0] == word[0]
-            and OSA.distance(word, candidate, score_cutoff=2) <= 2
-        ]
-        return min(near)[1] if near else None
+        near = extractOne(word, self._long_by_start.get(word[0], ()), scorer=OSA.distance, score_cutoff=2)
+        return near[0] if near else None
 
     def _starred(self, token: str) -> str | None:
         """The word of the lists that the token spells if its marks stand for the letters that are missing."""
@@ -258,14 +252,6 @@ def _fitting(token: str, words: Iterable[str]) -> str | None:
     return None
 
 
-def _shortened(word: str, letters: int) -> set[str]:
-    """The word with up to so many letters left out (1 or 2), itself not included."""
-    once = {word[:place] + word[place + 1 :] for place in range(len(word))}
-    if letters == 1:
-        return once
-    return once | {short[:place] + short[place + 1 :] for short in once for place in range(len(short))}
-
-
 def _unlikely(typed: str, meant: str) -> int:
     """How unlikely it is that `meant` came out as `typed`, which differs by one error: 0, 1, or 2 for hardly ever."""
     if len(typed) != len(meant):
@@ -290,6 +276,11 @@ def _unlikely(typed: str, meant: str) -> int:
 def _may_be_leet(token: str) -> bool:
     """False for codes, sizes and dates: most of a disguised word is still letters, or every sign in it reads as one."""
     return len(token) <= _LONGEST and any(c.isalpha() for c in token) and not any(c in "26" for c in token)
+
+
+def _is_mostly_letters(token: str) -> bool:
+    """True where so few signs are among the letters that the whole may be mistyped or joined besides; a code is not."""
+    return sum(not c.isalpha() for c in token) * 4 <= len(token)
 
 
 def _unleeted(token: str) -> list[str]:
