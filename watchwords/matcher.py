@@ -33,7 +33,7 @@ _WORD = re.compile(r"[a-z]{3,}")
 _MARKS_BETWEEN = frozenset("/|*~_\\")
 _NO_NOTES: tuple[str, ...] = ()
 _FAR = 1 << 40
-_NOT_A_WORD = re.compile(r"\\.|(?<=[a-z])\(\?:[a-z |]+\)\??")
+_NOT_A_WORD = re.compile(r"\\.|(?<=[a-z])(?<!\\[a-z])\(\?:[a-z |]+\)\??")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,15 @@ class Matcher:
         self.version = lexicon.version
         self.lexicon = lexicon
         self._entries = {entry.id: entry for entry in lexicon.entries}
+        # What the place of each entry means: the entry, and an exception of those that give way to it.
+        means: dict[str, tuple[tuple[Entry, bool], ...]] = {entry.id: ((entry, True),) for entry in lexicon.entries}
+        for entry in lexicon.entries:
+            for other in entry.unless:
+                means[other] += ((entry, False),)
         meanings: dict[str, tuple[tuple[Entry, bool], ...]] = dict.fromkeys(PLAIN, ())
         for entry in lexicon.entries:
             # One tuple for all phrases of an entry: a hundred thousand of their own take half a second to build.
-            for phrases, meaning in ((entry.phrases, ((entry, True),)), (entry.exceptions, ((entry, False),))):
+            for phrases, meaning in ((entry.phrases, means[entry.id]), (entry.exceptions, ((entry, False),))):
                 for phrase in phrases:
                     known = meanings.get(phrase)
                     meanings[phrase] = known + meaning if known else meaning
@@ -86,11 +91,11 @@ class Matcher:
         # Patterns are ASCII and so is what they see (a stranger is one "?"): the engine is several times slower on wide
         # text, and offsets in bytes are then offsets in the view.
         self._patterns = tuple(
-            (entry, re2.compile(entry.pattern.encode("ascii"))) for entry in lexicon.entries if entry.pattern
+            (means[entry.id], re2.compile(entry.pattern.encode("ascii"))) for entry in lexicon.entries if entry.pattern
         )
         self._set = re2.Set.SearchSet()
-        for entry, _ in self._patterns:
-            self._set.Add(entry.pattern.encode("ascii"))
+        for _, pattern in self._patterns:
+            self._set.Add(pattern.pattern)
         self._set.Compile()
         self._reader = Reader(_vocabulary(lexicon))
 
@@ -194,15 +199,15 @@ class Matcher:
         plain = text.encode("ascii", "replace")
         # The set answers None, not an empty list, when nothing matches.
         for index in self._set.Match(plain) or ():
-            entry, pattern = self._patterns[index]
+            meaning, pattern = self._patterns[index]
             if found is None:
                 found = _Seen()
-            is_contact = entry.category == "P"
+            is_contact = meaning[0][0].category == "P"
             places = pattern.finditer(plain)
             for place in islice(places, MOST_CONTACTS if is_contact else MOST_OF_ONE):
-                found.add(((entry, True),), place.start(), place.end())
+                found.add(meaning, place.start(), place.end())
             if is_contact and (rest := next(places, None)) is not None:
-                found.add(((entry, True),), rest.start(), len(text))
+                found.add(meaning, rest.start(), len(text))
         return found
 
 

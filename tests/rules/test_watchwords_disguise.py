@@ -83,7 +83,8 @@ def test_a_disguised_word_reads_as_what_it_says(text: str, reads: str) -> None:
     "text",
     [
         "bill went hunting and ate sushi", "flame retardant jacket", "order 3f9a0b7c5d1e8f42 came",
-        "co-codamol for my back", "meet at 7.30 @ the cafe", "lorem ipsum dolor sit amet", "t*ny f*ot on the p*ge", "what the f*** is this",
+        "co-codamol for my back", "meet at 7.30 @ the cafe", "lorem ipsum dolor sit amet", "t*ny f*ot on the p*ge",
+        "what the f*** is this",
         "s/h bike for sale", "haha nooooo way", "mondaymotivation", "skills course", "gr8 2 see u l8r",
     ],
 )  # fmt: skip
