@@ -30,6 +30,8 @@ _WORD_RUN = re.compile(r" {2,}")
 _SPACED = re.compile(r"(?<![a-z0-9])[a-z0-9](?:[^a-z0-9]{1,3}[a-z0-9]){2,}(?![a-z0-9])")
 _INSIDE = re.compile(r"(?<=[a-z0-9])[^a-z0-9\s]+(?=[a-z0-9])")
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
+# Whatever is not a word or the one space between two.
+_MARKS = re.compile(r" ?[^a-z0-9 ][^a-z0-9]*| {2,}")
 _WHITE = re.compile(r"\s+")
 _ALNUM = re.compile(r"[a-z0-9]")
 _HYPHEN = re.compile(r"[^\W_]-[^\W_]")
@@ -228,7 +230,7 @@ def normalise(text: str) -> Views:
 
 def as_words(view: View) -> View:
     """The view with nothing but words and single spaces."""
-    return view.substituted("words" if view.name == "base" else f"{view.name}+words", _NOT_WORD, " ")
+    return view.substituted("words" if view.name == "base" else f"{view.name}+words", _MARKS, " ")
 
 
 def _despaced(run: re.Match[str]) -> str:
@@ -258,7 +260,10 @@ def _offsets(text: str, length: int) -> tuple[Sequence[int], Sequence[int]]:
     if text.isascii() and length == len(text):
         return range(length), range(1, length + 1)
     parts = list(map(_FOLDING.__getitem__, map(ord, text)))
-    if max(map(len, parts), default=0) < 2:
+    sizes = set(map(len, parts))
+    if sizes == {1} and length == len(text):
+        return range(length), range(1, length + 1)
+    if max(sizes, default=0) < 2:
         kept = [place for place, part in enumerate(parts) if part]
     else:
         kept = [place for place, part in enumerate(parts) for _ in part]

@@ -13,7 +13,7 @@ from watchwords.repair import LONGEST_JOINED, Repairer
 
 # Letters of strange words that are worked out for one text: so many, and some more for each further window, so that
 # padding can not use up what a long text is due. Working out costs 1-4 us a letter (November 2026), a look-up nothing.
-LETTERS, WINDOW, LETTERS_A_WINDOW = 500, 1_000, 20
+LETTERS, WINDOW, LETTERS_A_WINDOW = 400, 1_000, 15
 _TOKEN = re.compile(r"[a-z0-9@$!|+€*#_%?]{2,}")
 _NUMBER = re.compile(r"(?<![a-z0-9@$!|+€*#_%?])[0-9@$!|+€]{1,4}(?![a-z0-9@$!|+€*#_%?])")
 _LEET = re.compile(r"[a-z][0-9@$!|+€]|[0-9@$!|+€][a-z]")
