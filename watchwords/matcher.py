@@ -41,7 +41,8 @@ class Match:
     """One entry found in a text.
 
     `start` and `end` are half-open offsets into the original text. `view` names the reading in which it was found.
-    `adjustments` are the reason codes of the context rules that lowered `level`; usually there are none.
+    `adjustments` are the codes of the context terms that hold there (`context.TERMS`): some lowered `level`, most only
+    say what it is about; often there are none.
     """
 
     entry_id: str
