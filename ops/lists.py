@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from server.clock import Clock
 from server.errors import BadRequest
 from watchwords.exchange import from_csv, from_toml, to_csv, to_toml
 from watchwords.lexicon import LISTS, LexiconError, parse_lists
@@ -23,7 +23,7 @@ def lint_lists(path: Path | None) -> dict[str, Any]:
     return {
         "problems": [str(problem) for problem in lint(place)],
         "entries": len(parse_lists(place).entries),
-        "overdue": list(overdue(place, datetime.now(UTC).date())),
+        "overdue": list(overdue(place, Clock().now().date())),
     }
 
 
