@@ -1,8 +1,8 @@
-"""What the words around a match say about it: negation, the past, somebody else's words, a joke.
+"""What the words around a match say about it: negation, the past, somebody else's words or troubles, a joke.
 
-A rule may lower a level by one, or to 1, and always says so with a reason code; none ever removes a match. A person
-still sees it, only later. Who is meant (a friend, oneself) changes nothing: worry about somebody else is level 2 as
-well.
+Each is a named term. Some lower a level by one, or to 1, and none ever removes a match: a person still sees it, only
+later. The others change no level: they are what a moderator reads beside the reason, and what a model may weigh. Who is
+meant (a friend, oneself) lowers nothing: worry about somebody else is level 2 as well.
 """
 
 import re
@@ -11,6 +11,32 @@ NEGATED = "negated"
 PAST = "past"
 QUOTED = "quoted"
 HYPERBOLE = "hyperbole"
+RECOVERY = "recovery"
+THIRD_PERSON = "third_person"
+ON_BEHALF = "on_behalf"
+HYPOTHETICAL = "hypothetical"
+TRIVIAL_CAUSE = "trivial_cause"
+LYRICS = "lyrics"
+HELPLINE = "helpline"
+TRAINING = "training"
+IDIOM = "idiom_near"
+
+TERMS = {
+    NEGATED: "says that it is not so",
+    PAST: "tells of the past",
+    QUOTED: "tells of a film, a book, the news or what somebody else said",
+    HYPERBOLE: "jokes about a trifle",
+    RECOVERY: "speaks of getting better",
+    THIRD_PERSON: "speaks of somebody else",
+    ON_BEHALF: "asks on behalf of somebody",
+    HYPOTHETICAL: "supposes something",
+    TRIVIAL_CAUSE: "gives a trifle as the cause",
+    LYRICS: "quotes a song",
+    HELPLINE: "names a helpline or a crisis service",
+    TRAINING: "speaks of training, study or policy",
+    IDIOM: "uses a figure of speech nearby",
+}
+LOWERING = frozenset({NEGATED, PAST, QUOTED, HYPERBOLE})
 
 # How much of a text before and after a match is looked at; a bound, so that a long text stays linear.
 _BEFORE, _AFTER = 120, 120
@@ -53,8 +79,53 @@ _TRIVIAL = re.compile(
 )
 
 
+_OTHERS = (
+    r"(?:mum|mam|mom|dad|nan|gran|grandad|son|daughter|lad|lass|brother|sister|bro|sis|friend|mate|bestie|partner|"
+    r"husband|wife|ex|bf|gf|boyfriend|girlfriend|housemate|flatmate|neighbour|colleague|uncle|aunt|auntie|cousin|kid|"
+    r"child|client)"
+)
+# The last of these before a match is who does or feels it: group 1, or else somebody else.
+_SUBJECT = re.compile(
+    r"\b(?:(i|im|ive|ill|id|we|me|myself)|he|hes|she|shes|they|theyre|theyve|someone|somebody|"
+    rf"(?:my|our|his|her|a|the) (?:best |old |little |big |step)?{_OTHERS}s?)\b"
+)
+_OF_OTHERS_AFTER = re.compile(r"^\W*(?:him|her|them)sel(?:f|ves)\b")
+_RECOVERY = re.compile(
+    r"\b(?:in recovery|recover(?:ed|ing)|clean (?:for|since|now)|sober|(?:days|weeks|months|years) (?:free|clean)|"
+    r"got better|getting better|got through|came through|survived|glad i didnt|no longer|dont any ?more|used to)\b"
+)
+_ON_BEHALF = re.compile(
+    r"\b(?:asking for (?:a|my)|for a (?:friend|mate)|"
+    r"(?:worried|scared|concerned|frightened) (?:about|for) (?:my|a|his|her|him|them|someone)|"
+    r"(?:how|what) (?:do|can|should|shall) i (?:help|say|do)|"
+    rf"my {_OTHERS} (?:said|says|told|keeps|wants|tried|is|has|texted|rang))\b"
+)
+_HYPOTHETICAL = re.compile(r"\b(?:if|what if|would|wouldnt|could|imagine|suppose|supposing|unless)\b")
+_LYRICS = re.compile(r"\b(?:lyrics?|chorus|verse|song|songs|sings|singing|sang|album|track|tune|playlist)\b")
+_HELPLINE = re.compile(
+    r"\b(?:samaritans|116 ?123|childline|helpline|hotline|crisis (?:line|team|text)|shout|85258|papyrus|nhs 111|999|"
+    r"a and e|a&e)\b"
+)
+_TRAINING = re.compile(
+    r"\b(?:training|course|workshop|module|lecture|seminar|essay|dissertation|assignment|placement|policy|protocol|"
+    r"safeguarding|prevention|awareness|research|study|webinar|first aider?)\b"
+)
+_IDIOM = re.compile(
+    r"\b(?:killing me|killed me|kill for|dying (?:to|for|of|laughing)|die of|died of|to die for|could murder|dead good|"
+    r"drop dead|over my dead body|bored to death|scared to death|worked to death|shoot me now)\b"
+)
+_AROUND = (
+    (RECOVERY, _RECOVERY),
+    (ON_BEHALF, _ON_BEHALF),
+    (LYRICS, _LYRICS),
+    (HELPLINE, _HELPLINE),
+    (TRAINING, _TRAINING),
+    (IDIOM, _IDIOM),
+)
+
+
 def adjust(text: str, start: int, end: int, category: str, level: int) -> tuple[int, tuple[str, ...]]:
-    """The level of a match in its context, and the codes of the rules that lowered it.
+    """The level of a match in its context, and the codes of the terms that hold there, those that lowered it first.
 
     Contact details, grooming and attacks are what they are whoever says them, so context does not touch them. The
     result is never below 1 for a match of level 1 or more.
@@ -85,4 +156,18 @@ def adjust(text: str, start: int, end: int, category: str, level: int) -> tuple[
     if level < 3 and _JOKE.search(around) and _TRIVIAL.search(around):
         level = 1
         notes.append(HYPERBOLE)
+    notes += _colouring(clause + text[start:end], around, after)
     return max(1, level), tuple(notes)
+
+
+def _colouring(clause: str, around: str, after: str) -> list[str]:
+    """The terms that change no level. `clause`: the match with what stands before it in its clause."""
+    notes = [term for term, pattern in _AROUND if pattern.search(around)]
+    subjects = [subject[1] for subject in _SUBJECT.finditer(clause)]
+    if (subjects and subjects[-1] is None) or _OF_OTHERS_AFTER.search(after):
+        notes.append(THIRD_PERSON)
+    if _HYPOTHETICAL.search(clause):
+        notes.append(HYPOTHETICAL)
+    if _TRIVIAL.search(around):
+        notes.append(TRIVIAL_CAUSE)
+    return notes

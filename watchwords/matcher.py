@@ -5,30 +5,35 @@ thousand phrases as against thirty. Only patterns that the set reports are looke
 """
 
 import re
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from itertools import islice
 
 import ahocorasick_rs
 import re2
 
 from watchwords.context import adjust
 from watchwords.lexicon import Entry, Lexicon, load_lexicon
-from watchwords.normalise import View, normalise
-from watchwords.repair import Repairer
+from watchwords.normalise import View
+from watchwords.reading import Reader, Work
+from watchwords.slang import PLAIN
+from watchwords.slang import plain as plain_words
 
-# Words of a long text are repaired window by window, so that padding can not use up the allowance of what follows it.
-# The bound is what ten kilobytes of gibberish may cost; longer stretches of prose are read in the base view anyway.
-WINDOW = 1_500
-STRANGE_WORDS_A_WINDOW = 64
-# More matches of one entry than this say nothing new. Contact details are exempt: each one must be masked.
+# More matches of one entry than this say nothing new. Contact details must all be masked: of them there are more, and
+# where even these do not suffice one more match reaches to the end of the text.
 MOST_OF_ONE = 8
-MOST_CONTACTS = 1_000
+MOST_CONTACTS = 200
+# Matches whose context is looked at, in one text; the rest keep the level of their entry.
+MOST_IN_CONTEXT = 24
+# Views that are made because another one holds slang, and terms that are read plainly in each.
+MOST_PLAIN_VIEWS, MOST_SLANG = 2, 200
 
-_TOKEN = re.compile(r"[a-z0-9@$!|+€*#_%?]{2,}")
-_APART = bytes(code if re.match(r"[a-z0-9@$!|+*#_%?]", chr(code)) else 32 for code in range(256))
 _WORD = re.compile(r"[a-z]{3,}")
-_NOT_A_WORD = re.compile(r"\\.|(?<=[a-z])\(\?:[a-z |]+\)\??")
+# "i s/h" is slang, the beginning of "i s/h/a/l/l" is not.
+_MARKS_BETWEEN = frozenset("/|*~_\\")
+_NO_NOTES: tuple[str, ...] = ()
+_FAR = 1 << 40
+_NOT_A_WORD = re.compile(r"\\.|(?<=[a-z])(?<!\\[a-z])\(\?:[a-z |]+\)\??")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,8 @@ class Match:
     """One entry found in a text.
 
     `start` and `end` are half-open offsets into the original text. `view` names the reading in which it was found.
-    `adjustments` are the reason codes of the context rules that lowered `level`; usually there are none.
+    `adjustments` are the codes of the context terms that hold there (`context.TERMS`): some lowered `level`, most only
+    say what it is about; often there are none.
     """
 
     entry_id: str
@@ -50,10 +56,13 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A text as it was read: every view that was made of it, the base view first, and every match in their order."""
+    """A text as it was read: every view that was made of it, the base view first, every match in the order of the
+    original, and what it took.
+    """
 
     views: tuple[View, ...]
     matches: tuple[Match, ...]
+    work: Work
 
 
 class Matcher:
@@ -64,26 +73,32 @@ class Matcher:
         self.version = lexicon.version
         self.lexicon = lexicon
         self._entries = {entry.id: entry for entry in lexicon.entries}
-        phrases: dict[str, list[tuple[Entry, bool]]] = {}
+        # What the place of each entry means: the entry, and an exception of those that give way to it.
+        means: dict[str, tuple[tuple[Entry, bool], ...]] = {entry.id: ((entry, True),) for entry in lexicon.entries}
         for entry in lexicon.entries:
-            for phrase in entry.phrases:
-                phrases.setdefault(phrase, []).append((entry, True))
-            for phrase in entry.exceptions:
-                phrases.setdefault(phrase, []).append((entry, False))
-        self._meanings = tuple(tuple(meanings) for meanings in phrases.values())
+            for other in entry.unless:
+                means[other] += ((entry, False),)
+        meanings: dict[str, tuple[tuple[Entry, bool], ...]] = dict.fromkeys(PLAIN, ())
+        for entry in lexicon.entries:
+            # One tuple for all phrases of an entry: a hundred thousand of their own take half a second to build.
+            for phrases, meaning in ((entry.phrases, means[entry.id]), (entry.exceptions, ((entry, False),))):
+                for phrase in phrases:
+                    known = meanings.get(phrase)
+                    meanings[phrase] = known + meaning if known else meaning
+        self._meanings = tuple(meanings.values())
         self._automaton = ahocorasick_rs.AhoCorasick(
-            list(phrases), implementation=ahocorasick_rs.Implementation.ContiguousNFA if phrases else None
+            list(meanings), implementation=ahocorasick_rs.Implementation.ContiguousNFA
         )
         # Patterns are ASCII and so is what they see (a stranger is one "?"): the engine is several times slower on wide
         # text, and offsets in bytes are then offsets in the view.
         self._patterns = tuple(
-            (entry, re2.compile(entry.pattern.encode("ascii"))) for entry in lexicon.entries if entry.pattern
+            (means[entry.id], re2.compile(entry.pattern.encode("ascii"))) for entry in lexicon.entries if entry.pattern
         )
         self._set = re2.Set.SearchSet()
-        for entry, _ in self._patterns:
-            self._set.Add(entry.pattern.encode("ascii"))
+        for _, pattern in self._patterns:
+            self._set.Add(pattern.pattern)
         self._set.Compile()
-        self._repairer = Repairer(_vocabulary(lexicon))
+        self._reader = Reader(_vocabulary(lexicon))
 
     @classmethod
     def load(cls) -> "Matcher":
@@ -109,97 +124,150 @@ class Matcher:
 
     def read(self, text: str) -> Reading:
         """What `find` finds, and the views of the text in which it looked; for those who look further."""
-        views = tuple(self._views(text))
-        found = self._found(views)
-        found.sort(key=lambda match: (match.start, match.end, match.entry_id))
-        return Reading(views, tuple(found))
+        return self._read(text, idioms=False)
 
     def entries_in(self, text: str) -> frozenset[str]:
         """The ids of all entries in the text, idioms included; for checking lists and explaining them."""
-        return frozenset(match.entry_id for match in self._found(self._views(text), idioms=True))
+        return frozenset(match.entry_id for match in self._read(text, idioms=True).matches)
 
-    def _found(self, views: Iterable[View], idioms: bool = False) -> list[Match]:
-        out: list[Match] = []
-        spans: dict[str, list[tuple[int, int]]] = {}
+    def _read(self, text: str, idioms: bool) -> Reading:
+        views, work = self._reader.views(text)
+        seen: list[tuple[View, _Seen]] = []
+        plain: list[View] = []
         for view in views:
-            raw, excepted = self._in_view(view)
-            if not raw:
+            found = self._in_view(view)
+            if found is None:
                 continue
-            idiom_spans = [(start, end) for entry, start, end in raw if not entry.level]
-            for entry, start, end in raw:
+            seen.append((view, found))
+            if found.slang and len(plain) < MOST_PLAIN_VIEWS:
+                plain.append(_plainly(view, found.slang))
+        for view in plain:
+            if (found := self._in_view(view)) is not None:
+                seen.append((view, found))
+            work.views += 1
+            work.characters += len(view.text)
+        matches = self._matches(seen, idioms) if seen else []
+        return Reading((*views, *plain), tuple(matches), work)
+
+    def _matches(self, seen: "list[tuple[View, _Seen]]", idioms: bool) -> list[Match]:
+        """What counts of all that was seen, by offsets in the original; idioms and exceptions hold for every view."""
+        excused: dict[str, list[tuple[int, int]]] = {}
+        for view, found in seen:
+            for entry_id, start, end in found.excused:
+                excused.setdefault(entry_id, []).append(view.span(start, end))
+        covers = {name: _Spans(spans) for name, spans in excused.items()}
+        idiom = covers.get("")
+        out: list[Match] = []
+        taken: dict[str, list[tuple[int, int]]] = {}
+        in_context = 0
+        # The most repaired first: its context is read best ("i neever wanted to die").
+        for view, found in reversed(seen):
+            for entry, start, end in found.raw:
                 if not entry.level and not idioms:
                     continue
-                if entry.level and any(s <= start and end <= e for s, e in idiom_spans):
-                    continue
-                if any(name == entry.id and s < end and start < e for name, s, e in excepted):
-                    continue
-                known = spans.setdefault(entry.id, [])
-                if len(known) >= (MOST_CONTACTS if entry.category == "P" else MOST_OF_ONE):
+                known = taken.setdefault(entry.id, [])
+                if len(known) > (MOST_CONTACTS if entry.category == "P" else MOST_OF_ONE - 1):
                     continue
                 first, last = view.span(start, end)
+                if entry.level and idiom is not None and idiom.hold(first, last):
+                    continue
+                if entry.id in covers and covers[entry.id].touch(first, last):
+                    continue
                 if not _take(known, first, last):
                     continue
-                level, notes = adjust(view.text, start, end, entry.category, entry.level)
+                level, notes = entry.level, _NO_NOTES
+                if level > 1 and in_context < MOST_IN_CONTEXT:
+                    in_context += 1
+                    level, notes = adjust(view.text, start, end, entry.category, entry.level)
                 out.append(Match(entry.id, entry.category, level, first, last, view.name, notes))
+        out.sort(key=lambda match: (match.start, match.end, match.entry_id))
         return out
 
-    def _views(self, text: str) -> Iterator[View]:
-        for view in normalise(text).views:
-            yield view
-            if pieces := self._repairs(view.text):
-                yield view.replaced("repaired" if view.name == "base" else f"{view.name}+repaired", pieces)
-
-    def _repairs(self, text: str) -> list[tuple[int, int, str]]:
-        """The words of a view that read as something else, as (start, end, what they read).
-
-        What is read never depends on what was read before: the allowance counts the distinct strange words of a window,
-        remembered or not.
-        """
-        pieces: list[tuple[int, int, str]] = []
-        if self._repairer.all_stand(_apart(text) if text.isascii() else _TOKEN.findall(text)):
-            return pieces
-        window_end = WINDOW
-        strange: set[str] = set()
-        stands, read = self._repairer.stands, self._repairer.read
-        for token in _TOKEN.finditer(text):
-            word = token.group()
-            if stands(word):
-                continue
-            if token.start() >= window_end:
-                window_end = token.start() + WINDOW
-                strange.clear()
-            if word not in strange:
-                if len(strange) >= STRANGE_WORDS_A_WINDOW:
-                    continue
-                strange.add(word)
-            reads = read(word)
-            if reads is not None:
-                pieces.append((token.start(), token.end(), reads))
-        return pieces
-
-    def _in_view(self, view: View) -> tuple[list[tuple[Entry, int, int]], list[tuple[str, int, int]]]:
-        """What stands in one view, by offsets in the view: (matches, exceptions)."""
+    def _in_view(self, view: View) -> "_Seen | None":
+        """What stands in one view, by offsets in the view; None if nothing does."""
         text = view.text
-        raw: list[tuple[Entry, int, int]] = []
-        excepted: list[tuple[str, int, int]] = []
+        found: _Seen | None = None
         for index, start, end in self._automaton.find_matches_as_indexes(text, overlapping=True):
             if _inside_word(text, start, end):
                 continue
-            for entry, wanted in self._meanings[index]:
-                if wanted:
-                    raw.append((entry, start, end))
-                else:
-                    excepted.append((entry.id, start, end))
+            if found is None:
+                found = _Seen()
+            found.add(self._meanings[index], start, end)
+            if index < len(PLAIN) and len(found.slang) < MOST_SLANG and text[end : end + 1] not in _MARKS_BETWEEN:
+                found.slang.append((start, end))
+        if not self._patterns:
+            return found
         plain = text.encode("ascii", "replace")
         # The set answers None, not an empty list, when nothing matches.
-        for index in (self._set.Match(plain) or ()) if self._patterns else ():
-            entry, pattern = self._patterns[index]
-            most = MOST_CONTACTS if entry.category == "P" else MOST_OF_ONE
-            for number, place in enumerate(pattern.finditer(plain)):
-                if number >= most:
-                    break
-                raw.append((entry, place.start(), place.end()))
-        return raw, excepted
+        for index in self._set.Match(plain) or ():
+            meaning, pattern = self._patterns[index]
+            if found is None:
+                found = _Seen()
+            is_contact = meaning[0][0].category == "P"
+            places = pattern.finditer(plain)
+            for place in islice(places, MOST_CONTACTS if is_contact else MOST_OF_ONE):
+                found.add(meaning, place.start(), place.end())
+            if is_contact and (rest := next(places, None)) is not None:
+                found.add(meaning, rest.start(), len(text))
+        return found
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What stands in one view, by half-open offsets in it: entries; what excuses them (an entry's id, or "" for an
+    idiom, which excuses all); and slang.
+    """
+
+    raw: list[tuple[Entry, int, int]] = field(default_factory=list)
+    excused: list[tuple[str, int, int]] = field(default_factory=list)
+    slang: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, meanings: tuple[tuple[Entry, bool], ...], start: int, end: int) -> None:
+        """Note what one span means: (entry, True) for the entry itself, (entry, False) for an exception of it."""
+        for entry, wanted in meanings:
+            if not wanted:
+                self.excused.append((entry.id, start, end))
+                continue
+            self.raw.append((entry, start, end))
+            if not entry.level:
+                self.excused.append(("", start, end))
+
+
+class _Spans:
+    """Spans of a text, asked whether one of them holds or touches another; each answer by bisection."""
+
+    def __init__(self, spans: list[tuple[int, int]]) -> None:
+        self._sorted = sorted(spans)
+        self._furthest: list[int] = []
+        furthest = 0
+        for _, end in self._sorted:
+            furthest = max(furthest, end)
+            self._furthest.append(furthest)
+
+    def hold(self, start: int, end: int) -> bool:
+        """True if a span begins at or before `start` and ends at or after `end`."""
+        place = bisect_right(self._sorted, (start, _FAR))
+        return place > 0 and self._furthest[place - 1] >= end
+
+    def touch(self, start: int, end: int) -> bool:
+        """True if a span has a character in common with this one."""
+        place = bisect_left(self._sorted, (end, 0))
+        return place > 0 and self._furthest[place - 1] > start
+
+
+def _plainly(view: View, slang: list[tuple[int, int]]) -> View:
+    """The view with each slang term said plainly; of two that overlap, the longer."""
+    pieces: list[tuple[int, int, str]] = []
+    done = 0
+    for start, end in sorted(slang, key=lambda span: (span[0], -span[1])):
+        if start < done:
+            continue
+        says = plain_words(view.text[start:end], view.text[end : end + 20])
+        before = "" if start == 0 or view.text[start - 1] == " " else " "
+        after = "" if end == len(view.text) or view.text[end] == " " else " "
+        pieces.append((start, end, f"{before}{says}{after}"))
+        done = end
+    return view.replaced("plain" if view.name == "base" else f"{view.name}+plain", pieces)
 
 
 def _take(taken: list[tuple[int, int]], start: int, end: int) -> bool:
@@ -213,11 +281,6 @@ def _take(taken: list[tuple[int, int]], start: int, end: int) -> bool:
     return True
 
 
-def _apart(text: str) -> list[str]:
-    """The tokens of an ASCII text in a third of the expression's time; single characters, which always stand, too."""
-    return text.encode("ascii").translate(_APART).decode("ascii").split()
-
-
 def _inside_word(text: str, start: int, end: int) -> bool:
     """True if a letter or digit goes on at either end, so that the match is part of a longer word."""
     return (start > 0 and text[start - 1].isalnum() and text[start].isalnum()) or (
@@ -225,13 +288,15 @@ def _inside_word(text: str, start: int, end: int) -> bool:
     )
 
 
-def _vocabulary(lexicon: Lexicon) -> set[str]:
-    """Every word of a phrase that leads somewhere, and the literal words of patterns."""
-    words: set[str] = set()
+def _vocabulary(lexicon: Lexicon) -> dict[str, int]:
+    """Every word of a phrase, and the literal words of patterns, each the weightier the more and the graver the entries
+    that it stands in. Idioms and exceptions count too: mistyped, they must still be seen.
+    """
+    weights: dict[str, int] = {}
     for entry in lexicon.entries:
-        if entry.level:
-            for phrase in entry.phrases:
-                words.update(phrase.split())
-            if entry.category != "P":
-                words.update(_WORD.findall(_NOT_A_WORD.sub(" ", entry.pattern)))
-    return words
+        words = set(" ".join((*entry.phrases, *entry.exceptions)).split())
+        if entry.category != "P":
+            words.update(_WORD.findall(_NOT_A_WORD.sub(" ", entry.pattern)))
+        for word in words:
+            weights[word] = weights.get(word, 0) + 1 + entry.level
+    return weights

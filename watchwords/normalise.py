@@ -8,72 +8,68 @@ Nothing is cut off: every character of the text is in the base view or is one th
 
 import re
 import unicodedata
-from array import array
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+from watchwords.lookalikes import lookalikes
 
 # A single character that would grow beyond this (Arabic ligatures grow to 18) stays itself: growth is how ten
 # kilobytes of input became ninety milliseconds of work. Nothing up to this length that spells Latin text is lost.
 _MOST_GROWTH = 4
 _CACHE_SIZE = 8_192
 
-_LOOKALIKES = {
-    # Cyrillic
-    "абвгеёзийклмнопрстухьїіјѕһԁԛԝӏуѵҽɡ": "a6bree3nnkimhonpctyxbiijshdqwlyvеg",
-    # Greek
-    "αβγδεηικλμνορσςτυχω": "abydeniklmvopsstuxw",
-    # Small capitals and other Latin letters that compatibility folding leaves alone
-    "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢıȷłøđħŧɑɒƙɩɪɾʂʈʋᵹɛɔƅ": "abcdefghijklmnoprstuvwyzijlodhtaakiirstvgeob",
-    # Negative squared and negative circled letters
-    "🅰🅱🅲🅳🅴🅵🅶🅷🅸🅹🅺🅻🅼🅽🅾🅿🆀🆁🆂🆃🆄🆅🆆🆇🆈🆉": "abcdefghijklmnopqrstuvwxyz",
-    "🅐🅑🅒🅓🅔🅕🅖🅗🅘🅙🅚🅛🅜🅝🅞🅟🅠🅡🅢🅣🅤🅥🅦🅧🅨🅩": "abcdefghijklmnopqrstuvwxyz",
-    # Regional indicators
-    "🇦🇧🇨🇩🇪🇫🇬🇭🇮🇯🇰🇱🇲🇳🇴🇵🇶🇷🇸🇹🇺🇻🇼🇽🇾🇿": "abcdefghijklmnopqrstuvwxyz",
-    # Dashes are spaces, as the hyphen is
-    "‐‑‒–—―−﹘﹣": "---------",
-    "•·∙": "...",
-    "ғ": "f",
-}
 _GONE = frozenset("'`´‘’‚‛ʼʹʻ′＇")
+# Other letters, symbols, and what is not assigned: nothing to fold, once it is known that it resembles nothing.
+_PLAIN_KINDS = frozenset({"Lo", "So", "Cn", "Co"})
 _WORD_RUN = re.compile(r" {2,}")
 # Three or more single letters or digits with up to three other characters between them: "k i l l", "k.i.l.l", "k - i
 # - l - l".
 _SPACED = re.compile(r"(?<![a-z0-9])[a-z0-9](?:[^a-z0-9]{1,3}[a-z0-9]){2,}(?![a-z0-9])")
 _INSIDE = re.compile(r"(?<=[a-z0-9])[^a-z0-9\s]+(?=[a-z0-9])")
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
-_SPACE = re.compile(" ")
-_HYPHEN = re.compile(r"\S-")
+# Whatever is not a word or the one space between two.
+_MARKS = re.compile(r" ?[^a-z0-9 ][^a-z0-9]*| {2,}")
+_WHITE = re.compile(r"\s+")
+_ALNUM = re.compile(r"[a-z0-9]")
+_HYPHEN = re.compile(r"[^\W_]-[^\W_]")
+_HYPHENS = dict.fromkeys(map(ord, "-‐‑"), "_")
+_MOST_WITH_GAPS = 2_000
 
 
 def _fold_character(character: str) -> str:
     """The folded form of one character: "" if a reader can not see it or it is an apostrophe, " " for any kind of
     space.
     """
-    if character in _GONE:
+    # Half a character: no engine takes it, and nobody can see it.
+    if "\ud800" <= character <= "\udfff":
+        return "\ufffd"
+    # Before case folding: one combining mark folds to a letter.
+    if character in _GONE or unicodedata.category(character) in {"Mn", "Me", "Cf"}:
         return ""
-    wide = unicodedata.normalize("NFKC", character)
+    # Before compatibility folding too, which makes another letter of some: the lunate sigma looks like c, not s.
+    if (plain := _LOOKALIKES.get(character)) is not None:
+        return " " if plain == "-" else plain
+    kind = unicodedata.category(character)
+    if kind in _PLAIN_KINDS and not unicodedata.decomposition(character) and character not in "ᅟᅠㅤﾠ":
+        return character
+    wide = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", character))
     if len(wide) > _MOST_GROWTH:
-        wide = character
+        return character
     folded = []
-    for part in unicodedata.normalize("NFKD", wide.casefold()):
-        category = unicodedata.category(part)
-        if part in _GONE or category in {"Mn", "Me", "Cf"} or part in "ᅟᅠㅤﾠ":
-            continue
-        if category in {"Cc", "Zs", "Zl", "Zp"}:
-            folded.append(" ")
-            continue
-        plain = _TABLE_OF_LOOKALIKES.get(part, part)
-        folded.append(" " if plain == "-" else plain)
+    for letter in wide:
+        for part in unicodedata.normalize("NFKD", _LOOKALIKES.get(letter, letter).casefold()):
+            category = unicodedata.category(part)
+            if part in _GONE or category in {"Mn", "Me", "Cf"} or part in "ᅟᅠㅤﾠ":
+                continue
+            if category in {"Cc", "Zs", "Zl", "Zp"}:
+                folded.append(" ")
+                continue
+            plain = _LOOKALIKES.get(part, part)
+            folded.append(" " if plain == "-" else plain)
     return "".join(folded)
-
-
-def _lookalikes() -> dict[str, str]:
-    table: dict[str, str] = {}
-    for strange, plain in _LOOKALIKES.items():
-        if len(strange) != len(plain):
-            raise AssertionError(f"look-alikes {strange!r}: {len(strange)} characters stand for {len(plain)}")
-        table.update(zip(strange, plain, strict=True))
-    return table
 
 
 class _Folding(dict[int, str]):
@@ -88,7 +84,7 @@ class _Folding(dict[int, str]):
         return folded
 
 
-_TABLE_OF_LOOKALIKES = _lookalikes()
+_LOOKALIKES = lookalikes()
 _FOLDING = _Folding()
 # ASCII folds to one character or none, so that bytes do: 0.4 us instead of 1-10 us for 200 characters.
 _ASCII = bytes(ord(_fold_character(chr(code)) or " ") if code < 128 else 0 for code in range(256))
@@ -116,22 +112,51 @@ class View:
     _original: str
     _parent: "View | None" = None
     _pieces: tuple[tuple[int, int, str], ...] = ()
-    _starts: "array[int] | None" = None
-    _ends: "array[int] | None" = None
+    _pattern: "re.Pattern[str] | None" = None
+    _with: str = ""
+    _at: list[int] | None = None
+    _starts: Sequence[int] | None = None
+    _ends: Sequence[int] | None = None
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """The half-open span of the original text that the non-empty half-open span of this view came from."""
-        starts, ends = self.offsets()
-        return starts[start], ends[end - 1]
+        if self._parent is None:
+            starts, ends = self.offsets()
+            return starts[start], ends[end - 1]
+        first, _ = self._in_parent(start)
+        _, last = self._in_parent(end - 1)
+        return self._parent.span(first, last)
 
-    def offsets(self) -> "tuple[array[int], array[int]]":
+    def offsets(self) -> tuple[Sequence[int], Sequence[int]]:
         """For each character of the view, where its part of the original starts and ends."""
         if self._starts is None or self._ends is None:
             if self._parent is None:
-                self._starts, self._ends = _offsets(self._original)
+                self._starts, self._ends = _offsets(self._original, len(self.text))
             else:
-                self._starts, self._ends = _replaced_offsets(self._parent, self._pieces)
+                spans = [self.span(place, place + 1) for place in range(len(self.text))]
+                self._starts, self._ends = [start for start, _ in spans], [end for _, end in spans]
         return self._starts, self._ends
+
+    def _in_parent(self, place: int) -> tuple[int, int]:
+        """The half-open span of the parent that one character came from: by bisection, so that a view of which little
+        is asked costs little.
+        """
+        assert self._parent is not None
+        if self._at is None:
+            if self._pattern is not None:
+                spans = [m.span() for m in self._pattern.finditer(self._parent.text)]
+                self._pieces = tuple([(start, end, self._with) for start, end in spans])
+            shift = 0
+            self._at = []
+            for start, end, reads in self._pieces:
+                self._at.append(start + shift)
+                shift += len(reads) - (end - start)
+        index = bisect_right(self._at, place) - 1
+        if index < 0:
+            return place, place + 1
+        start, end, reads = self._pieces[index]
+        beyond = place - self._at[index] - len(reads)
+        return (start, end) if beyond < 0 else (end + beyond, end + beyond + 1)
 
     def replaced(self, name: str, pieces: Iterable[tuple[int, int, str]]) -> "View":
         """A view in which each piece (start, end, what it reads instead) is replaced; pieces are ordered and disjoint.
@@ -146,6 +171,10 @@ class View:
             done = end
         text.append(self.text[done:])
         return View(name, "".join(text), self._original, self, kept)
+
+    def substituted(self, name: str, pattern: "re.Pattern[str]", reads: str) -> "View":
+        """A view in which whatever `pattern` finds reads as `reads`; where that was is worked out when asked for."""
+        return View(name, pattern.sub(reads, self.text), self._original, self, (), pattern, reads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,62 +207,70 @@ def normalise(text: str) -> Views:
     found = [base]
     # Strangers are one "?" each, which is no letter.
     shape = base.text.encode("ascii", "replace").translate(_SHAPES)
-    if b"a.a" in shape or b".." in shape or "_" in base.text:
-        found.append(base.replaced("words", ((m.start(), m.end(), " ") for m in _NOT_WORD.finditer(base.text))))
-        inside = [(m.start(), m.end(), "") for m in _INSIDE.finditer(base.text)]
-        if inside:
-            found.append(base.replaced("joined", inside))
-    if "-" in text and _HYPHEN.search(text) and (hyphens := _hyphens(base)):
-        found.append(base.replaced("unhyphened", hyphens))
+    has_marks = b"a.a" in shape or b".." in shape or "_" in base.text
+    if has_marks:
+        found.append(as_words(base))
+    if "-" in text and _HYPHEN.search(text):
+        # A hyphen is a space to the base view; here it is a mark between letters like any other.
+        marked = text.translate(_HYPHENS)
+        joined = View("base", fold(marked), marked).substituted("joined", _INSIDE, "")
+        found.append(joined)
+    elif has_marks and _INSIDE.search(base.text):
+        found.append(base.substituted("joined", _INSIDE, ""))
     apart = b" %b " % shape.translate(_NO_MARKS)
     if any(letters in apart for letters in _LONE_LETTERS):
-        spaced = [(m.start(), m.end(), _NOT_WORD.sub("", m.group())) for m in _SPACED.finditer(base.text)]
+        # Gaps tell where words end; in a long text what they spell falls apart by itself, and is not worth the time.
+        has_gaps = "  " in text and len(base.text) <= _MOST_WITH_GAPS
+        spell = partial(_despaced_by_gaps, base) if has_gaps else _despaced
+        spaced = [(m.start(), m.end(), spell(m)) for m in _SPACED.finditer(base.text)]
         if spaced:
             found.append(base.replaced("despaced", spaced))
     return Views(text, tuple(found))
 
 
-def _hyphens(base: View) -> list[tuple[int, int, str]]:
-    """The spaces of the base view that were hyphens between two letters."""
-    starts, _ = base.offsets()
-    last = len(base.text) - 1
-    return [
-        (place, place + 1, "")
-        for place in (m.start() for m in _SPACE.finditer(base.text, 1, last))
-        if base._original[starts[place]] == "-"
-    ]
+def as_words(view: View) -> View:
+    """The view with nothing but words and single spaces."""
+    return view.substituted("words" if view.name == "base" else f"{view.name}+words", _MARKS, " ")
 
 
-def _offsets(text: str) -> "tuple[array[int], array[int]]":
-    """The offset maps of `fold(text)`: the same walk, a character at a time."""
-    if text.isascii():
-        kept = [place for place, character in enumerate(text) if character not in _GONE]
-        if len(kept) == len(fold(text)):  # no spaces were joined
-            return array("l", kept), array("l", [place + 1 for place in kept])
-    starts, ends = array("l"), array("l")
-    after_space = False
-    for place, character in enumerate(text):
-        for part in _FOLDING[ord(character)]:
-            if part == " " and after_space:
-                ends[-1] = place + 1
-                continue
-            after_space = part == " "
-            starts.append(place)
-            ends.append(place + 1)
-    return starts, ends
+def _despaced(run: re.Match[str]) -> str:
+    """What single letters spell."""
+    return _NOT_WORD.sub("", run.group())
 
 
-def _replaced_offsets(parent: View, pieces: tuple[tuple[int, int, str], ...]) -> "tuple[array[int], array[int]]":
-    """The offset maps of a view in which pieces of its parent were replaced."""
-    starts, ends = parent.offsets()
-    new_starts, new_ends = array("l"), array("l")
-    done = 0
-    for start, end, reads in pieces:
-        new_starts.extend(starts[done:start])
-        new_ends.extend(ends[done:start])
-        new_starts.extend([starts[start]] * len(reads))
-        new_ends.extend([ends[end - 1]] * len(reads))
-        done = end
-    new_starts.extend(starts[done:])
-    new_ends.extend(ends[done:])
-    return new_starts, new_ends
+def _despaced_by_gaps(base: View, run: re.Match[str]) -> str:
+    """The same, but where more spaces stand between two of them than elsewhere, a word ends."""
+    starts, ends = base.offsets()
+    places = [m.start() for m in _ALNUM.finditer(base.text, run.start(), run.end())]
+    gaps = [_widest(base._original[ends[before] : starts[place]]) for before, place in pairwise(places)]
+    narrowest = min(gaps)
+    letters = [base.text[places[0]]]
+    for gap, place in zip(gaps, places[1:], strict=True):
+        letters.append(" " + base.text[place] if gap > narrowest else base.text[place])
+    return "".join(letters)
+
+
+def _widest(gap: str) -> int:
+    """The length of the longest run of white space."""
+    return max((len(run) for run in _WHITE.findall(gap)), default=0)
+
+
+def _offsets(text: str, length: int) -> tuple[Sequence[int], Sequence[int]]:
+    """The offset maps of `fold(text)`, which has that length: the same walk, a character at a time."""
+    if text.isascii() and length == len(text):
+        return range(length), range(1, length + 1)
+    parts = list(map(_FOLDING.__getitem__, map(ord, text)))
+    sizes = set(map(len, parts))
+    if sizes == {1} and length == len(text):
+        return range(length), range(1, length + 1)
+    if max(sizes, default=0) < 2:
+        kept = [place for place, part in enumerate(parts) if part]
+    else:
+        kept = [place for place, part in enumerate(parts) for _ in part]
+        parts = [letter for part in parts for letter in part]
+    if len(kept) == length:  # no spaces were joined
+        return kept, [place + 1 for place in kept]
+    letters = [part for part in parts if part]
+    # Of each run of spaces the first is kept, and it ends where the last does.
+    heads = [n for n, letter in enumerate(letters) if letter != " " or not n or letters[n - 1] != " "]
+    return [kept[n] for n in heads], [kept[after - 1] + 1 for after in (*heads[1:], len(kept))]

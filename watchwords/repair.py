@@ -1,43 +1,80 @@
 """Single words read as what they were meant to be: leet, stars, stretched letters, joined words, typing errors.
 
-Only words that lead somewhere (the vocabulary of the lists) are ever read into a text, and an innocent word is never
-read as one of them: `common_words.txt` holds the everyday words that lie within the allowed number of typing errors.
+Only words that lead somewhere (the vocabulary of the lists) are ever read into a text, and an everyday word is never
+read as one of them (`common`). What a word reads as does not depend on what was read before; answers are kept, bounded,
+in memory only.
 """
 
 import re
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from itertools import product
 
 from rapidfuzz.distance import OSA
 from rapidfuzz.process import extractOne
 
-COMMON_WORDS = Path(__file__).parent / "common_words.txt"
+from watchwords.common import RARE, QuickSplit, fall_apart, load_common_words, prices_with
 
 _CACHE_SIZE = 20_000
-_SHORTEST, _LONGEST = 4, 24
-_RUN = re.compile(r"([a-z])\1{2,}")
+_SHORTEST, _LONGEST = 3, 24
+# Longer than this nothing is one word; joined words up to here are read whole, longer ones piece by piece.
+LONGEST_JOINED = 200
+_SHORTEST_JOINED, _SHORTEST_WITH_NUMBERS = 5, 10
+# Typing errors are looked for in this many words of the lists, the weightiest first: a list of a hundred thousand
+# phrases must not make every mistyped word one of its own.
+_MOST_FUZZY = 4_000
+_TWO_ERRORS_FROM, _TWO_ERRORS_TO = 7, 14
 _DIGITS = str.maketrans("0345789@$|+!€", "oeastbgasltie")
+_ONES = {"1": "il", "!": "il", "|": "li"}
+_MOST_ONES, _MOST_FORMS = 3, 2
 _LEET = re.compile(r"[0-9@$!|+€]")
 _STARS = "*#_%?"
 _MARKS = re.compile(r"[*#_%?]+")
-_STARRED = re.compile(r"(?<=[a-z])[*#_%?]+(?=[a-z])")
+_STARRED = re.compile(r"(?<=[a-z])(?:[*#_%?]+(?=[a-z])|[*#]{1,2}$)")
+_NUMBER_OR_WORD = re.compile(r"[0-9]+|[a-z]+")
+_RUNS = re.compile(r"([a-z])\1+")
+_LONG_RUN = re.compile(r"([a-z])\1{2,}")
+# Neighbouring keys; and i and l, which Unicode's table of look-alikes takes for one another.
+_NEIGHBOURS = {
+    "q": "wa", "w": "qes", "e": "wrd", "r": "etf", "t": "ryg", "y": "tuh", "u": "yij", "i": "uokl", "o": "ipl",
+    "p": "ol", "a": "qsz", "s": "adwxz", "d": "sfecx", "f": "dgrvc", "g": "fhtbv", "h": "gjynb", "j": "hkumn",
+    "k": "jlim", "l": "kopi", "z": "asx", "x": "zscd", "c": "xdvf", "v": "cfbg", "b": "vgnh", "n": "bhmj", "m": "njk",
+}  # fmt: skip
 
 
 class Repairer:
     """Reads one token at a time and remembers what it read (bounded; nothing but single tokens is kept)."""
 
-    def __init__(self, vocabulary: Iterable[str], common: frozenset[str] | None = None) -> None:
-        """`vocabulary`: the words of the lists, folded. `common`: words never to be corrected; None reads the file."""
-        self._words = frozenset(word for word in vocabulary if word.isascii() and word.isalpha())
-        self._common = load_common_words() if common is None else common
-        self._known = self._words | self._common
-        self._by_start: dict[str, list[str]] = {}
-        self._by_shape: dict[tuple[str, str, int], list[str]] = {}
-        for word in sorted(self._words):
+    def __init__(self, vocabulary: Mapping[str, int], common: Mapping[str, float | None] | None = None) -> None:
+        """`vocabulary`: the words of the lists, folded, each with its weight: of two words that a token may have meant,
+        the weightier is read. `common`: everyday words with their prices; None reads the file.
+        """
+        common = load_common_words() if common is None else common
+        weights = {word: weight for word, weight in vocabulary.items() if word.isascii() and word.isalpha()}
+        self._weights = weights
+        self._known = frozenset(weights) | frozenset(common)
+        self._prices = prices_with(common, weights)
+        weightiest = sorted(weights, key=lambda word: (-weights[word], word))
+        self._squeezed: dict[str, str] = {}
+        self._by_shape = _by_shape(weightiest)
+        self._by_ends: dict[tuple[str, str], list[str]] = {}
+        for word in weightiest:
             if len(word) >= _SHORTEST:
-                self._by_start.setdefault(word[0], []).append(word)
+                self._squeezed.setdefault(_RUNS.sub(r"\1", word), word)
             if len(word) > 2:
-                self._by_shape.setdefault((word[0], word[-1], len(word)), []).append(word)
+                self._by_ends.setdefault((word[0], word[-1]), []).append(word)
+        # Each word under itself with a letter left out: a mistyped word meets it there, so that the search is a few
+        # look-ups and not a comparison with every word.
+        self._near: dict[str, list[str]] = {}
+        self._long_by_start: dict[str, list[str]] = {}
+        for word in weightiest[:_MOST_FUZZY]:
+            if len(word) >= _SHORTEST:
+                for short in {word[:place] + word[place + 1 :] for place in range(len(word))}:
+                    self._near.setdefault(short, []).append(word)
+            if len(word) >= _TWO_ERRORS_FROM:
+                self._long_by_start.setdefault(word[0], []).append(word)
+        usual = [word for word, price in self._prices.items() if price < RARE]
+        self._everyday_shapes = _by_shape(usual)
+        self._quick = QuickSplit(usual)
         self._read: dict[str, str | None] = {}
         # Words already known to need no reading; one set operation over a message's words instead of a step for each.
         self._known_fine = self._known | frozenset(map(chr, range(128)))
@@ -47,19 +84,10 @@ class Repairer:
         """True if it is known already that no token reads as anything else; False where that is not known yet."""
         return self._fine.issuperset(tokens)
 
-    def stands(self, token: str) -> bool:
-        """True if the token needs no reading: a word of the lists, an everyday word, or too short to be a disguise."""
-        if token in self._known:
-            return True
-        if len(token) < _SHORTEST and token.isalpha():
-            self._note(token)
-            return True
-        return False
-
-    def _note(self, token: str) -> None:
-        if len(self._fine) >= len(self._known_fine) + _CACHE_SIZE:
-            self._fine = set(self._known_fine)
-        self._fine.add(token)
+    @property
+    def known(self) -> frozenset[str]:
+        """The words that stand as they are: those of the lists, and everyday words."""
+        return self._known
 
     def read(self, token: str) -> str | None:
         """What the token (lower case, no spaces) was meant to say, or None if it stands as it is."""
@@ -71,103 +99,207 @@ class Repairer:
             self._read.clear()
         answer = self._read[token] = self._work_out(token)
         if answer is None:
-            self._note(token)
+            if len(self._fine) >= len(self._known_fine) + _CACHE_SIZE:
+                self._fine = set(self._known_fine)
+            self._fine.add(token)
         return answer
 
+    def read_number(self, token: str) -> str | None:
+        """The word of the lists that digits and signs alone spell ("70" is "to"), where others in the text do too."""
+        for form in _unleeted(token):
+            if form in self._weights or form == "i":
+                return form
+        return None
+
     def _work_out(self, token: str) -> str | None:
-        if self.stands(token):
+        if token in self._known:
             return None
-        for candidate in self._plain_forms(token):
-            if candidate != token and candidate in self._words:
-                return candidate
-        for candidate in self._plain_forms(token):
-            if not candidate.isalpha() or candidate in self._common or not _SHORTEST <= len(candidate) <= _LONGEST:
-                continue
-            if found := self._joined(candidate) or self._misspelt(candidate):
-                return found
-        return self._starred(token) if any(mark in token for mark in _STARS) else None
+        stripped = token.strip(_STARS)
+        if stripped in self._known or not stripped or stripped.isdigit():
+            return None
+        if len(stripped) > LONGEST_JOINED:
+            return self._quick.split(stripped)
+        is_leet = not stripped.isalpha() and _LEET.search(stripped) is not None
+        forms = _unleeted(stripped) if is_leet and _may_be_leet(stripped) else [stripped]
+        forms = [form for form in forms if form.isalpha()]
+        if forms and (found := self._of_forms(forms, is_mostly_letters=_is_mostly_letters(stripped))) != "":
+            return found
+        if stripped.isalnum() and not stripped.isalpha() and len(stripped) >= _SHORTEST_WITH_NUMBERS:
+            return self._joined_with_numbers(stripped)
+        starred = token.lstrip(_STARS)
+        return self._starred(starred) if _STARRED.search(starred) else None
 
-    def _plain_forms(self, token: str) -> list[str]:
-        """The token with digits and signs as letters and stretched letters shortened, likeliest first."""
-        token = token.strip(_STARS) or token
-        forms = [token]
-        if _LEET.search(token) and any(c.isalpha() for c in token):
-            body = token.strip("!+|") if token.strip("!+|") else token
-            forms = [body.replace("1", one).translate(_DIGITS) for one in "il"]
-            forms += [body.replace("1", one).replace("!", "l").translate(_DIGITS) for one in "l" if "!" in body]
-            forms.append(body)
-        out: dict[str, None] = {}
+    def _of_forms(self, forms: list[str], *, is_mostly_letters: bool) -> str | None:
+        """What the first of several spellings reads as; None if one is innocent, "" if none says anything."""
         for form in forms:
-            if _RUN.search(form):
-                out[_RUN.sub(r"\1", form)] = None
-                out[_RUN.sub(r"\1\1", form)] = None
-            else:
-                out[form] = None
-        return list(out)
-
-    def _misspelt(self, word: str) -> str | None:
-        """The one word of the vocabulary within one typing error, or two in a word of eight letters or more.
-
-        The first letter must be right: people rarely miss it, and "bill", "hanging" and "killing" differ in little
-        else.
-        """
-        errors = 2 if len(word) >= 8 else 1
-        near = extractOne(word, self._by_start.get(word[0], ()), scorer=OSA.distance, score_cutoff=errors)
-        if near is None:
+            if form in self._weights:
+                return form
+        if not self._known.isdisjoint(forms):
             return None
-        meant, distance, _ = near
-        return meant if distance <= (2 if len(meant) >= 7 else 1) else None
+        for form in forms:
+            if found := self._stretched(form):
+                return found
+            if any(shorter in self._known for shorter in _unstretched(form)):
+                return None
+        for form in forms[:_MOST_FORMS]:
+            if found := self._of_letters(form) if is_mostly_letters else self._one_error(form):
+                return found
+        return ""
+
+    def _of_letters(self, word: str) -> str | None:
+        """A strange word of letters only: mistyped, or several words without spaces."""
+        if len(word) <= _LONGEST and (found := self._one_error(word)):
+            return found
+        if len(word) >= _SHORTEST_JOINED and (found := self._joined(word)):
+            return found
+        return self._two_errors(word) if _TWO_ERRORS_FROM <= len(word) <= _TWO_ERRORS_TO else None
+
+    def _stretched(self, word: str) -> str | None:
+        """The word of the lists that it is once held-down letters are let go."""
+        if not _LONG_RUN.search(word):
+            return None
+        return self._squeezed.get(_RUNS.sub(r"\1", word))
+
+    def _one_error(self, word: str) -> str | None:
+        """The word of the lists from which one slip of the fingers leads here.
+
+        In words of three and four letters only the likeliest slips count: two letters swapped, a letter doubled or left
+        out, a neighbouring key; and never the first letter but by a swap.
+        """
+        if len(word) < _SHORTEST:
+            return None
+        near, weights = self._near, self._weights
+        candidates = set(near.get(word, ()))
+        for place in range(len(word)):
+            shorter = word[:place] + word[place + 1 :]
+            if shorter in weights and len(shorter) >= _SHORTEST:
+                candidates.add(shorter)
+            if shorter in near:
+                candidates.update(near[shorter])
+        best: tuple[int, int, str] | None = None
+        for candidate in candidates:
+            if OSA.distance(word, candidate, score_cutoff=1) != 1:
+                continue
+            unlikely = _unlikely(word, candidate)
+            if unlikely and (len(candidate) < 5 or unlikely > 1):
+                continue
+            rank = (unlikely, -weights[candidate], candidate)
+            if best is None or rank < best:
+                best = rank
+        return best[2] if best else None
+
+    def _two_errors(self, word: str) -> str | None:
+        """The long word of the lists from which two slips lead here; its first letter must be right."""
+        near = extractOne(word, self._long_by_start.get(word[0], ()), scorer=OSA.distance, score_cutoff=2)
+        return near[0] if near else None
 
     def _starred(self, token: str) -> str | None:
-        """The one word of the vocabulary that the token spells if its marks stand for the letters that are missing."""
-        if not _STARRED.search(token) or len(token) > _LONGEST or not token[0].isalpha():
+        """The word of the lists that the token spells if its marks stand for the letters that are missing."""
+        if len(token) > _LONGEST or not token[0].isalpha():
             return None
-        same = self._by_shape.get((token[0], token[-1], len(token)), ())
-        for word in same:
-            if all(mark in _STARS or mark == letter for mark, letter in zip(token, word, strict=True)):
-                return word
+        shape = (token[0], token[-1] if token[-1].isalpha() else "", len(token))
+        if word := _fitting(token, self._by_shape.get(shape, ())):
+            return word
         # "su*de", "s***cide": the marks are fewer or more than the letters; what is left stands at the two ends.
         pieces = [piece for piece in _MARKS.split(token) if piece]
-        if len(pieces) != 2:
+        if len(pieces) != 2 or len(pieces[0] + pieces[1]) < _SHORTEST or not shape[1]:
             return None
-        for length in (len(token) + 1, len(token) - 1, len(token) + 2):
-            for word in self._by_shape.get((token[0], token[-1], length), ()):
-                if word.startswith(pieces[0]) and word.endswith(pieces[1]) and len(pieces[0] + pieces[1]) >= _SHORTEST:
-                    return word
+        if _fitting(token, self._everyday_shapes.get(shape, ())):
+            return None
+        for word in self._by_ends.get(shape[:2], ()):
+            left_out = len(word) - len(pieces[0]) - len(pieces[1])
+            if 2 <= left_out <= 4 and word.startswith(pieces[0]) and word.endswith(pieces[1]):
+                return word
         return None
 
     def _joined(self, word: str) -> str | None:
-        """The words of the vocabulary that were written without spaces ("killmyself"), each of two letters or more,
-        or "i".
-        """
-        if len(word) < 7:
+        """The words that were written without spaces ("killmyself"), if one of them is of the lists."""
+        pieces = fall_apart(word, self._prices)
+        if pieces is None or not any(piece in self._weights and len(piece) > 2 for piece in pieces):
             return None
-        # best[i]: the fewest words that spell the first i letters, with the last of them
-        best: list[tuple[int, str] | None] = [None] * (len(word) + 1)
-        best[0] = (0, "")
-        for end in range(1, len(word) + 1):
-            for start in range(max(0, end - 12), end):
-                before = best[start]
-                if before is None or before[0] >= 6:
-                    continue
-                piece = word[start:end]
-                if piece != "i" and (start == end - 1 or piece not in self._words):
-                    continue
-                now = best[end]
-                if now is None or before[0] + 1 < now[0]:
-                    best[end] = (before[0] + 1, piece)
-        pieces: list[str] = []
-        end = len(word)
-        while end:
-            step = best[end]
-            if step is None:
-                return None
-            pieces.append(step[1])
-            end -= len(step[1])
-        return " ".join(reversed(pieces)) if max(map(len, pieces)) >= _SHORTEST else None
+        if len(word) < 8 and any(len(piece) < 2 and piece != "i" for piece in pieces):
+            return None
+        return " ".join(pieces)
+
+    def _joined_with_numbers(self, token: str) -> str | None:
+        """The same with numbers between ("overdosed20minsago"); codes, in which letters stand singly, stay codes."""
+        parts = _NUMBER_OR_WORD.findall(token)
+        if len(parts) * 4 > len(token) or not any(part.isdigit() for part in parts):
+            return None
+        read: list[str] = []
+        for part in parts:
+            read += (fall_apart(part, self._prices) or [part]) if part.isalpha() else [part]
+        if len(read) < 3 or not any(piece in self._weights and len(piece) > 2 for piece in read):
+            return None
+        return " ".join(read)
 
 
-def load_common_words(path: Path = COMMON_WORDS) -> frozenset[str]:
-    """The everyday words that are never read as another, one to a line; lines that begin with # are notes."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return frozenset(word for line in lines if not line.startswith("#") for word in line.split())
+def _by_shape(words: Iterable[str]) -> dict[tuple[str, str, int], list[str]]:
+    """Words of three letters or more by first letter, last letter (and none), and length."""
+    shapes: dict[tuple[str, str, int], list[str]] = {}
+    for word in words:
+        if len(word) >= _SHORTEST:
+            shapes.setdefault((word[0], word[-1], len(word)), []).append(word)
+            shapes.setdefault((word[0], "", len(word)), []).append(word)
+    return shapes
+
+
+def _fitting(token: str, words: Iterable[str]) -> str | None:
+    """The first word of the token's length that agrees with all its letters."""
+    for word in words:
+        if all(mark in _STARS or mark == letter for mark, letter in zip(token, word, strict=True)):
+            return word
+    return None
+
+
+def _unlikely(typed: str, meant: str) -> int:
+    """How unlikely it is that `meant` came out as `typed`, which differs by one error: 0, 1, or 2 for hardly ever."""
+    if len(typed) != len(meant):
+        longer, shorter = (typed, meant) if len(typed) > len(meant) else (meant, typed)
+        if longer[1:] == shorter:
+            return 1 if len(meant) >= 5 else 2
+        if longer == typed:
+            place = next((n for n, (a, b) in enumerate(zip(longer, shorter, strict=False)) if a != b), len(shorter))
+            around = longer[max(0, place - 1) : place] + longer[place + 1 : place + 2]
+            is_slip = longer[place] in around or any(longer[place] in _NEIGHBOURS.get(key, "") for key in around)
+            return 0 if is_slip else 1
+        return 0
+    wrong = [place for place, (a, b) in enumerate(zip(typed, meant, strict=True)) if a != b]
+    if len(wrong) == 2:
+        return 0
+    place = wrong[0]
+    if not place:
+        return 1 if len(meant) >= 6 and typed[0] in _NEIGHBOURS.get(meant[0], "") else 2
+    return 0 if typed[place] in _NEIGHBOURS.get(meant[place], "") else 1
+
+
+def _may_be_leet(token: str) -> bool:
+    """False for codes, sizes and dates: most of a disguised word is still letters, or every sign in it reads as one."""
+    return len(token) <= _LONGEST and any(c.isalpha() for c in token) and not any(c in "26" for c in token)
+
+
+def _is_mostly_letters(token: str) -> bool:
+    """True where so few signs are among the letters that the whole may be mistyped or joined besides; a code is not."""
+    return sum(not c.isalpha() for c in token) * 4 <= len(token)
+
+
+def _unleeted(token: str) -> list[str]:
+    """The token with digits and signs as letters, likeliest first; what may stand for two letters, both ways."""
+    body = token.strip("!+|") or token
+    places = [place for place, c in enumerate(body) if c in _ONES][:_MOST_ONES]
+    letters = list(body)
+    forms: dict[str, None] = {}
+    for choice in product(*(_ONES[body[place]] for place in places)):
+        for place, letter in zip(places, choice, strict=True):
+            letters[place] = letter
+        forms["".join(letters).replace("1", "i").translate(_DIGITS)] = None
+    if body != token or not places:
+        forms[body] = None
+    return list(forms)
+
+
+def _unstretched(word: str) -> tuple[str, ...]:
+    """The word with held-down letters as one and as two, if there are any."""
+    if not _LONG_RUN.search(word):
+        return ()
+    return _LONG_RUN.sub(r"\1", word), _LONG_RUN.sub(r"\1\1", word)

@@ -117,6 +117,19 @@ def bench_first_run(as_json: Json = False) -> None:
     answer(as_json, figures, *_goals(figures))
 
 
+@group.command("filter")
+@speaks_plainly
+def bench_filter(
+    rounds: Annotated[int, typer.Option(min=1, help="Of each message; the middle one counts.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """What the word filter costs a message, by the size of its lists and for hostile texts, beside a bare scan."""
+    from ops.bench.filter import bench_filter as run
+
+    figures = run(rounds=rounds, progress=say)
+    answer(as_json, figures, *_goals(figures))
+
+
 def _goals(figures: dict[str, Any]) -> list[str]:
     """A line for each goal: met or missed, by what, against what; or that it was not measured."""
     return [

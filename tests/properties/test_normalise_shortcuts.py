@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchwords import matcher, normalise
+from watchwords import normalise, reading
 
 # Weighted towards what the shortcuts look at: letters alone, marks between letters, hyphens, apostrophes, strangers.
 PIECES = st.sampled_from(
@@ -71,5 +71,5 @@ def test_each_character_of_a_view_comes_from_where_its_map_says(text: str) -> No
 def test_tokens_of_ascii_are_those_of_the_expression(text: str) -> None:
     """Splitting by bytes finds every token that the expression finds, and else single characters only."""
     ascii_text = normalise.fold(text.encode("ascii", "ignore").decode())
-    apart = matcher._apart(ascii_text)
-    assert [token for token in apart if len(token) > 1] == matcher._TOKEN.findall(ascii_text)
+    apart = reading._apart(ascii_text)
+    assert [token for token in apart if len(token) > 1] == reading._TOKEN.findall(ascii_text)

@@ -1,0 +1,119 @@
+"""What is wrong with lists as a whole: ids that come twice, rules that undo one another, entries that find half of all
+talk, and examples that are not answered as they say. Every problem is told, not only the first.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import re2
+
+from watchwords.common import load_common_words
+from watchwords.lexicon import LISTS, Entry, Lexicon, LexiconError, content_version, parse_lists
+
+# An everyday word at this price or below is in half of all messages; an entry that is no more than one finds nothing.
+_TOO_COMMON = 2.5
+_SHORTEST_ALONE = 3
+
+
+def lint(path: Path = LISTS) -> tuple[LexiconError, ...]:
+    """Every problem of the lists in a directory or of one file, by file and line; empty if all is well."""
+    parsed = parse_lists(path)
+    return (*parsed.problems, *find_problems(parsed.entries))
+
+
+def overdue(path: Path, today: date) -> tuple[str, ...]:
+    """Each entry whose review date has passed, as `file:line: ...`. No reason to stop a filter: a reason to look."""
+    return tuple(
+        f"{entry.where}: {entry.id}: was to be reviewed by {entry.review_date}; ask {entry.reviewer}"
+        for entry in parse_lists(path).entries
+        if entry.review_date is not None and entry.review_date < today
+    )
+
+
+def find_problems(entries: Sequence[Entry]) -> list[LexiconError]:
+    """Every problem of entries that are each well-formed."""
+    problems = [*_twice(entries), *_cycles(entries), *_too_broad(entries), *_self_excepted(entries)]
+    if problems:
+        return problems
+    return _examples(entries)
+
+
+def _twice(entries: Sequence[Entry]) -> list[LexiconError]:
+    seen: dict[str, str] = {}
+    return [
+        LexiconError(f"{entry.where}: the id {entry.id!r} is also at {seen[entry.id]}; rename one")
+        for entry in entries
+        if seen.setdefault(entry.id, entry.where) != entry.where
+    ]
+
+
+def _cycles(entries: Sequence[Entry]) -> list[LexiconError]:
+    """Entries that give way to one another in a circle, so that none of them would ever be found; and unknown ids."""
+    gives_way = {entry.id: entry.unless for entry in entries}
+    problems = []
+    for entry in entries:
+        for other in entry.unless:
+            if other not in gives_way:
+                problems.append(
+                    LexiconError(f"{entry.where}: {entry.id}: no entry is called {other!r}; correct or remove it")
+                )
+        todo, seen = list(entry.unless), set[str]()
+        while todo:
+            other = todo.pop()
+            if other == entry.id:
+                problems.append(
+                    LexiconError(f"{entry.where}: {entry.id}: gives way to itself in a circle; remove one `unless`")
+                )
+                break
+            if other not in seen:
+                seen.add(other)
+                todo += gives_way.get(other, ())
+    return problems
+
+
+def _too_broad(entries: Sequence[Entry]) -> list[LexiconError]:
+    common = [word for word, price in load_common_words().items() if price is not None and price <= _TOO_COMMON]
+    broad = frozenset(common) | {"i", "a"}
+    talk = " ".join(sorted(broad)).encode("ascii")
+    problems = []
+    for entry in entries:
+        found = [p for p in entry.phrases if p in broad or (len(p) < _SHORTEST_ALONE and p.isascii() and p.isalpha())]
+        if not found and entry.pattern and (place := re2.search(entry.pattern.encode("ascii"), talk)) is not None:
+            found = [place.group().decode("ascii")]
+        if found:
+            problems.append(
+                LexiconError(
+                    f"{entry.where}: {entry.id}: {found[0]!r} is in much of what anybody says; add the words around it"
+                )
+            )
+    return problems
+
+
+def _self_excepted(entries: Sequence[Entry]) -> list[LexiconError]:
+    """Entries all of whose phrases hold one of their own exceptions."""
+    return [
+        LexiconError(f"{entry.where}: {entry.id}: every phrase holds an exception, so none is ever found; remove one")
+        for entry in entries
+        if entry.exceptions
+        and entry.phrases
+        and not entry.pattern
+        and all(any(f" {e} " in f" {phrase} " for e in entry.exceptions) for phrase in entry.phrases)
+    ]
+
+
+def _examples(entries: Sequence[Entry]) -> list[LexiconError]:
+    """Examples that are found and should not be, or the other way round; counted from 1."""
+    from watchwords.matcher import Matcher
+
+    matcher = Matcher(Lexicon((), tuple(entries), content_version(list(entries))))
+    problems = []
+    for entry in entries:
+        for number, example in enumerate(entry.match, 1):
+            if entry.id not in matcher.entries_in(example):
+                advice = "correct the phrase, pattern or example"
+                problems.append((entry, f"match example {number} is not found; {advice}"))
+        for number, example in enumerate(entry.no_match, 1):
+            if entry.id in matcher.entries_in(example):
+                problems.append((entry, f"no_match example {number} is found; narrow the entry or add an exception"))
+    return [LexiconError(f"{entry.where}: {entry.id}: {problem}") for entry, problem in problems]
