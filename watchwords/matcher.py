@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 import ahocorasick_rs
-import re2
 
 from watchwords.context import adjust
 from watchwords.lexicon import Entry, Lexicon, load_lexicon
 from watchwords.normalise import View
+from watchwords.patterns import Patterns
 from watchwords.reading import Reader, Work
 from watchwords.slang import PLAIN
 from watchwords.slang import plain as plain_words
@@ -91,13 +91,9 @@ class Matcher:
         )
         # Patterns are ASCII and so is what they see (a stranger is one "?"): the engine is several times slower on wide
         # text, and offsets in bytes are then offsets in the view.
-        self._patterns = tuple(
-            (means[entry.id], re2.compile(entry.pattern.encode("ascii"))) for entry in lexicon.entries if entry.pattern
-        )
-        self._set = re2.Set.SearchSet()
-        for _, pattern in self._patterns:
-            self._set.Add(pattern.pattern)
-        self._set.Compile()
+        patterned = [entry for entry in lexicon.entries if entry.pattern]
+        self._patterned = tuple(means[entry.id] for entry in patterned)
+        self._patterns = Patterns([entry.pattern for entry in patterned])
         self._reader = Reader(_vocabulary(lexicon))
 
     @classmethod
@@ -195,19 +191,16 @@ class Matcher:
             found.add(self._meanings[index], start, end)
             if index < len(PLAIN) and len(found.slang) < MOST_SLANG and text[end : end + 1] not in _MARKS_BETWEEN:
                 found.slang.append((start, end))
-        if not self._patterns:
-            return found
         plain = text.encode("ascii", "replace")
-        # The set answers None, not an empty list, when nothing matches.
-        for index in self._set.Match(plain) or ():
-            meaning, pattern = self._patterns[index]
-            if found is None:
-                found = _Seen()
+        for number in self._patterns.perhaps_in(text, plain):
+            meaning = self._patterned[number]
             is_contact = meaning[0][0].category == "P"
-            places = pattern.finditer(plain)
+            places = self._patterns[number].finditer(plain)
             for place in islice(places, MOST_CONTACTS if is_contact else MOST_OF_ONE):
+                if found is None:
+                    found = _Seen()
                 found.add(meaning, place.start(), place.end())
-            if is_contact and (rest := next(places, None)) is not None:
+            if is_contact and found is not None and (rest := next(places, None)) is not None:
                 found.add(meaning, rest.start(), len(text))
         return found
 

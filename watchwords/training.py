@@ -24,13 +24,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from tokenizers import Tokenizer
 
+from watchwords.common import load_common_words
 from watchwords.features import EXTRA_WORDS, Sentence, key_of, length_off, pieces_of, rules_of, sentences_of, windows
 from watchwords.labelled import TRAIN, Labelled, of_part
 from watchwords.lexicon import CATEGORIES
 from watchwords.matcher import Matcher
 from watchwords.model import CONCERN, FORMAT, GREY, HEADS, URGENT, pack, version_of
 from watchwords.normalise import fold
-from watchwords.repair import load_common_words
 
 SEED = 20261123
 FOLDS = 5

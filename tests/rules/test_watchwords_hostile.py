@@ -76,7 +76,7 @@ def test_texts_of_any_length_are_read(size: int) -> None:
     rng = random.Random(size)
     text = "".join(chr(rng.randrange(0x110000)) for _ in range(size))
     matches = MATCHER.find(text + " want to die")
-    assert [match.entry_id for match in matches if match.start == size + 1] == ["s-want-to-die"]
+    assert "s-want-to-die" in {match.entry_id for match in matches if match.start == size + 1}
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=300))

@@ -1,0 +1,141 @@
+"""Which words a pattern can not match without, so that most texts never meet the pattern itself.
+
+A set of all patterns is one machine, and the gaps of a hundred and more patterns multiply its states: 1,200 us a
+message for 109 of them, and past 8 MB it is not built at all. A pattern's keys are looked for in the same way as
+phrases, in one or two microseconds for all, and only the few patterns whose keys stand in a text are tried, each by
+itself.
+"""
+
+import re._parser as parser  # type: ignore[import-not-found]
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from re._constants import (  # type: ignore[import-not-found]
+    AT,
+    BRANCH,
+    IN,
+    LITERAL,
+    MAX_REPEAT,
+    MIN_REPEAT,
+    NEGATE,
+    RANGE,
+    SUBPATTERN,
+)
+from typing import Any
+
+# More spellings than this of one stretch of a pattern are not written out.
+MOST_KEYS = 1_000
+# A key shorter than this stands in nearly every text.
+SHORTEST_KEY = 3
+_MOST_REPEATS = 2
+# So common that a pattern is tried on every other text if these are its keys.
+_COMMON = frozenset(
+    """
+    the and you have had has for was that this with what they them are not but all been can could would should will just
+    get got going now out her him his she our when who how why want feel like know think one too some there here then
+    than from about your today tonight tomorrow were ill ive its dont cant more need
+    """.split()  # noqa: SIM905 - words are read more easily without quotes
+)
+
+
+@lru_cache(4_096)
+def keys_of(pattern: str) -> frozenset[str] | None:
+    """Texts of which at least one stands in everything that `pattern` matches; None where that can not be said.
+
+    Args:
+        pattern: re2 syntax, over folded text.
+    """
+    found = [_trimmed(run) for run in _runs(parser.parse(pattern))]
+    good = [run for run in found if min(map(len, run)) >= SHORTEST_KEY]
+    return max(good, key=_rarity) if good else None
+
+
+def _trimmed(run: frozenset[str]) -> frozenset[str]:
+    return frozenset(key.strip() for key in run)
+
+
+def _rarity(run: frozenset[str]) -> tuple[bool, int, int]:
+    return run.isdisjoint(_COMMON), min(map(len, run)), -len(run)
+
+
+def _runs(sequence: Iterable[tuple[Any, Any]]) -> Iterator[frozenset[str]]:
+    """Stretches that every match of a sequence has, each as all its spellings."""
+    run = frozenset({""})
+    for node in sequence:
+        spelt = _spellings(node)
+        if spelt is None or len(run) * len(spelt) > MOST_KEYS:
+            yield run
+            run = frozenset({""}) if spelt is None else spelt
+            if spelt is None:
+                yield from _within(node)
+        else:
+            run = frozenset(before + after for before in run for after in spelt)
+    yield run
+
+
+def _within(node: tuple[Any, Any]) -> Iterator[frozenset[str]]:
+    """Stretches that every match of one node has that can not be written out as a whole."""
+    kind, given = node
+    if kind is SUBPATTERN:
+        yield from _runs(given[3])
+    elif kind in (MAX_REPEAT, MIN_REPEAT) and given[0] > 0:
+        yield from _runs(given[2])
+    elif kind is BRANCH:
+        best = [max(map(_trimmed, _runs(branch)), key=lambda run: min(map(len, run))) for branch in given[1]]
+        together = frozenset[str]().union(*best)
+        if len(together) <= MOST_KEYS:
+            yield together
+
+
+def _spellings(node: tuple[Any, Any]) -> frozenset[str] | None:
+    """Everything that a node can match, if that is finite and not too much."""
+    kind, given = node
+    if kind is LITERAL:
+        return frozenset({chr(given)})
+    if kind is AT:
+        return frozenset({""})
+    if kind is IN:
+        return _letters(given)
+    if kind is SUBPATTERN:
+        return _product(given[3])
+    if kind is BRANCH:
+        parts = [_product(branch) for branch in given[1]]
+        if any(part is None for part in parts):
+            return None
+        together = frozenset[str]().union(*(part for part in parts if part is not None))
+        return together if len(together) <= MOST_KEYS else None
+    if kind in (MAX_REPEAT, MIN_REPEAT) and given[1] <= _MOST_REPEATS:
+        once = _product(given[2])
+        if once is None:
+            return None
+        out: frozenset[str] = frozenset({""}) if given[0] == 0 else frozenset()
+        power = frozenset({""})
+        for times in range(1, given[1] + 1):
+            if len(power) * len(once) > MOST_KEYS:
+                return None
+            power = frozenset(before + after for before in power for after in once)
+            if times >= given[0]:
+                out |= power
+        return out if len(out) <= MOST_KEYS else None
+    return None
+
+
+def _product(sequence: Iterable[tuple[Any, Any]]) -> frozenset[str] | None:
+    out = frozenset({""})
+    for node in sequence:
+        spelt = _spellings(node)
+        if spelt is None or len(out) * len(spelt) > MOST_KEYS:
+            return None
+        out = frozenset(before + after for before in out for after in spelt)
+    return out
+
+
+def _letters(given: list[tuple[Any, Any]]) -> frozenset[str] | None:
+    out: set[str] = set()
+    for kind, value in given:
+        if kind is LITERAL:
+            out.add(chr(value))
+        elif kind is RANGE and value[1] - value[0] < 10:
+            out.update(map(chr, range(value[0], value[1] + 1)))
+        else:
+            return None
+    return frozenset(out) if out and NEGATE not in {kind for kind, _ in given} else None
