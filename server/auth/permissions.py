@@ -19,7 +19,7 @@ from server.errors import NotSignedIn, Refused
 
 EVERYBODY: Final = frozenset(Role)
 MEMBERS: Final = frozenset({Role.MEMBER})
-MODERATION: Final = frozenset({Role.MODERATOR, Role.CLINICIAN, Role.CLINICAL_LEAD})
+MODERATION: Final = frozenset({Role.MODERATOR, Role.MODERATOR_LEAD, Role.CLINICIAN, Role.CLINICAL_LEAD})
 # Who works on cases at all; on which side of the wall is said by `actions.case_page`. Administrators run accounts only.
 CASE_STAFF: Final = MODERATION | {Role.FACILITATOR, Role.THERAPIST}
 CLINICAL: Final = frozenset({Role.CLINICIAN, Role.CLINICAL_LEAD})
@@ -119,7 +119,7 @@ _FOLLOW: Final[Mapping[FeedKind, frozenset[Role]]] = MappingProxyType(
         FeedKind.THERAPY: MEMBERS | {Role.THERAPIST},
         FeedKind.SUPPORT: MODERATION | MEMBERS,
         FeedKind.INBOX: EVERYBODY,
-        FeedKind.STAFF_MODERATION: frozenset({Role.MODERATOR, Role.CLINICAL_LEAD}),
+        FeedKind.STAFF_MODERATION: frozenset({Role.MODERATOR, Role.MODERATOR_LEAD, Role.CLINICAL_LEAD}),
         FeedKind.STAFF_CLINICAL: CLINICAL,
         FeedKind.STAFF_LEAD: frozenset({Role.CLINICAL_LEAD}),
     }
