@@ -34,6 +34,7 @@ from server.ids import new_id
 from server.jobs.ladders import run_ladders
 from server.jobs.lease import JOBS, Lease
 from server.jobs.presence import keep_company, keep_standing
+from server.jobs.wordtrials import run_trials
 from server.live.handover import check_handover
 from server.live.hub import Hub
 from server.live.seats import SeatLimits
@@ -129,6 +130,7 @@ async def open_services(
         tracing=tracing,
     )
     try:
+        await services.lists.start()
         yield services
     finally:
         services.passwords.close()
@@ -223,9 +225,12 @@ def _works(
         # Without its writer this process could still answer, but keep nothing: another one has to take over.
         ("writer", store.writer_ended()),
         ("beat", _beat(watch)),
+        ("lists", services.lists.follow()),
+        ("shadow", services.lists.shadow.run()),
     ]
     if settings.role != "hub":
         works += [("lease", lease.keep()), ("ladders", run_ladders(services, lease))]
+        works += [("trials", run_trials(services, lease))]
         if store.is_shared:
             works += [(STANDING, keep_standing(store, name, service))]
     if store.is_shared:

@@ -95,6 +95,7 @@ async def open_services(
         tracing=tracing,
     )
     try:
+        await services.lists.start()
         yield services
     finally:
         services.passwords.close()
