@@ -130,7 +130,6 @@ async def open_services(
         tracing=tracing,
     )
     try:
-        await services.lists.start()
         yield services
     finally:
         services.passwords.close()
@@ -175,6 +174,8 @@ async def serve_edges(
     """
     watch, name = watch or Watch(), name or new_id()
     loop = asyncio.get_running_loop()
+    # Only who serves puts lists into the database, and needs those that are there: a command does neither.
+    await services.lists.start()
     lease = Lease(services.store, JOBS, name)
     edges = None if listener is None else _build_edges(services, listener, doors, limits or EdgeLimits())
     if services.settings.role != "hub":

@@ -95,7 +95,6 @@ async def open_services(
         tracing=tracing,
     )
     try:
-        await services.lists.start()
         yield services
     finally:
         services.passwords.close()

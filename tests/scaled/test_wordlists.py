@@ -34,6 +34,7 @@ WITHIN_S = 5.0
 async def desk_beside(stage: Stage) -> AsyncIterator[tuple[Desk, str]]:
     """The people of the lists in a process of their own without Redis, and the clinical lead's session token."""
     async with open_services(settings_of(stage.trial)) as services:
+        await services.lists.start()
         people, tokens = [], []
         for role in (Role.MODERATOR, Role.MODERATOR_LEAD, Role.CLINICAL_LEAD):
             name = f"{role.value} {new_id()[-6:]}"

@@ -20,7 +20,8 @@ HERE = "/staff/watchwords"
 
 @pytest.fixture
 async def office(site: Site) -> Site:
-    """The site with the two leads."""
+    """The site with the two leads, and its lists in force."""
+    await site.services.lists.start()
     for name, role in (("Mo", Role.MODERATOR_LEAD), ("Lea", Role.CLINICAL_LEAD)):
         site.tokens[name] = (await harness.staff_signed_in(site.services, name, role)).token
     return site

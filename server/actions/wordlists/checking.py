@@ -41,13 +41,18 @@ def checked(documents: Documents, live: Matcher | None) -> Matcher:
         Faulty: with file, line and advice.
     """
     matcher = compiled(documents)
+    check_canaries(matcher)
+    if live is not None:
+        _narrow_enough(matcher, live)
+    return matcher
+
+
+def check_canaries(matcher: Matcher) -> None:
+    """Refuse lists that do not find every canary. Raises Faulty, which names those that are missed by their places."""
     lost = missed(canaries(), matcher.find)
     if lost:
         places = ", ".join(canary.where for canary in lost)
         raise Faulty(f"These lists no longer find what they must always find ({places}); put back what found it.")
-    if live is not None:
-        _narrow_enough(matcher, live)
-    return matcher
 
 
 def _narrow_enough(matcher: Matcher, live: Matcher) -> None:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, Row
 
 from server.actions.services import Services
-from server.actions.wordlists.checking import checked
+from server.actions.wordlists.checking import check_canaries, checked
 from server.actions.wordlists.documents import Change, Documents, changed, digest, pack, unpack
 from server.auth.permissions import LEADS, require
 from server.auth.requester import Requester
@@ -122,8 +122,9 @@ async def sign(
         Conflict: it is not what was looked at, or was written for lists that are no longer in force.
     """
     require(requester, "route.words_decide")
-    # Compiled before it may come into force: what can not be loaded here could not be loaded anywhere.
-    await services.lists.build(version, name)
+    # Before it may come into force: what can not be loaded here could not be loaded anywhere, and the canaries or the
+    # program may be others than when it was proposed.
+    check_canaries(await services.lists.build(version, name))
     came_into_force = False
 
     def act(tx: Tx, found: Row[Any]) -> None:
@@ -184,8 +185,8 @@ async def roll_back(
     require(requester, "route.words_decide")
     why = _reason(reason)
     row = await services.store.read(lambda conn: _known(conn, version))
-    # What can not be loaded stays out of force; whoever rolls back is told at once.
-    await services.lists.build(version, row.digest)
+    # What can not be loaded, or would make every text unchecked, stays out of force; whoever goes back is told at once.
+    check_canaries(await services.lists.build(version, row.digest))
 
     def unit(tx: Tx) -> None:
         if first_answer(tx, requester.account, client_id, "words", Kept) is not None:

@@ -69,7 +69,7 @@ class TrialLine:
 
 @dataclass(frozen=True, slots=True)
 class VersionLine:
-    """One version. `by` is empty for what a release brought."""
+    """One version. `by` is empty for what a release brought, `change` (the kind) for the first lists."""
 
     id: str
     origin: str
@@ -80,6 +80,7 @@ class VersionLine:
     by: str
     at: datetime
     version: int
+    change: str
     about: str
 
 
@@ -312,6 +313,7 @@ def _line(row: Row[Any]) -> VersionLine:
         by=row.proposer or "",
         at=row.proposed_at,
         version=row.version,
+        change="" if change is None else change.kind,
         about=about,
     )
 
