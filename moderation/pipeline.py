@@ -51,7 +51,19 @@ class Pipeline:
             ("flooding", flooding_check),
         )
         self._checks = usual if checks is None else tuple(checks)
+        self._given = checks
+        self._model = model
         self._clean_verdicts: dict[tuple[TextKind, RoomKind | None, Role], Verdict] = {}
+
+    @property
+    def matcher(self) -> Matcher:
+        """The lists, compiled."""
+        return self._matcher
+
+    def with_lists(self, matcher: Matcher) -> "Pipeline":
+        """The same pipeline over other lists."""
+        deadline = timedelta(microseconds=self._deadline_ns / 1000)
+        return Pipeline(matcher, self._policy, self._clock_ns, deadline=deadline, checks=self._given, model=self._model)
 
     @property
     def list_version(self) -> str:
@@ -63,17 +75,23 @@ class Pipeline:
         """The version of the policy that verdicts of this pipeline name."""
         return self._policy.version
 
-    def screen(self, submission: Submission) -> Verdict:
+    def screen(self, submission: Submission, doubt: str = "") -> Verdict:
         """Everything that all checks find in the text, and what is to happen to it. Never raises for any text.
 
         A check that raises becomes a finding `check_failed`; one that ends after the deadline, or can not begin
         before it,
         `over_time`; lists with nothing in them, `empty_list`. Each of these makes the verdict incomplete.
+
+        Args:
+            doubt: why the lists are not to be trusted just now: a finding too, so that nothing is read as clean.
         """
         findings: list[Finding] = []
         complete = True
         if not self._matcher.entry_count:
             findings.append(_fault("watchwords", "empty_list"))
+            complete = False
+        if doubt:
+            findings.append(_fault("watchwords", doubt))
             complete = False
         start = self._clock_ns()
         for name, check in self._checks:

@@ -27,6 +27,8 @@ _BY_ROLE = {
     Audience.DUTY_CLINICIAN: Role.CLINICIAN,
     Audience.CLINICAL_LEAD: Role.CLINICAL_LEAD,
 }
+# A moderator lead on shift is one of the moderators on shift.
+_ALSO = {Role.MODERATOR: Role.MODERATOR_LEAD}
 
 
 def on_duty(shifts: Iterable[Shift], role: Role, now: datetime) -> tuple[str, ...]:
@@ -36,7 +38,7 @@ def on_duty(shifts: Iterable[Shift], role: Role, now: datetime) -> tuple[str, ..
     """
     left: dict[str, datetime] = {}
     for shift in shifts:
-        if shift.role is role and shift.starts_at <= now < shift.ends_at:
+        if shift.role in (role, _ALSO.get(role)) and shift.starts_at <= now < shift.ends_at:
             left[shift.account] = max(shift.ends_at, left.get(shift.account, shift.ends_at))
     return tuple(account for account, _ in sorted(left.items(), key=lambda item: (-item[1].timestamp(), item[0])))
 

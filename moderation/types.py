@@ -67,6 +67,7 @@ class Role(StrEnum):
 
     MEMBER = "member"
     MODERATOR = "moderator"
+    MODERATOR_LEAD = "moderator_lead"
     THERAPIST = "therapist"
     FACILITATOR = "facilitator"
     CLINICIAN = "clinician"

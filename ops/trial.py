@@ -99,10 +99,14 @@ async def seat_again(trial: Trial, *, rooms: int, per_room: int) -> Trial:
     """The same people of the same database once more, in new rooms; where there are more seats, each has several."""
     everybody = [person for belonging in trial.members for person in belonging]
     people = list(itertools.islice(itertools.cycle(everybody), rooms * per_room))
-    settings = _settings(trial.environ["DATABASE_URL"], Path(trial.environ["EVENKEEL_KEY_FILE"]))
-    async with open_services(settings) as services:
+    async with open_services(settings_of(trial)) as services:
         feeds, members = await _rooms(services, people, per_room)
     return replace(trial, rooms=feeds, members=members)
+
+
+def settings_of(trial: Trial) -> Settings:
+    """What opens the service of a trial in this process, beside its servers and unheard by them."""
+    return _settings(trial.environ["DATABASE_URL"], Path(trial.environ["EVENKEEL_KEY_FILE"]))
 
 
 def _settings(database_url: str, key_file: Path) -> Settings:

@@ -62,6 +62,11 @@ def new_id() -> str:
     return f"{spelt}{pair[a]}{pair[b]}{pair[c]}{pair[d]}{pair[e]}{pair[f]}{pair[g]}{pair[h]}"
 
 
+def first_id_at(milliseconds: int) -> str:
+    """What every id made at or after that time is no less than. Milliseconds of real time since 1970."""
+    return _spelt(max(0, milliseconds))
+
+
 def room_feed(room: str) -> FeedId:
     return FeedId(f"room:{room}")
 

@@ -35,6 +35,7 @@ from server.ids import new_id
 from server.jobs.ladders import run_ladders
 from server.jobs.lease import JOBS, Lease
 from server.jobs.presence import keep_company, keep_standing
+from server.jobs.wordtrials import run_trials
 from server.live.handover import check_handover
 from server.live.hub import Hub
 from server.live.seats import SeatLimits
@@ -182,6 +183,8 @@ async def serve_edges(
     """
     watch, name = watch or Watch(), name or new_id()
     loop = asyncio.get_running_loop()
+    # Only who serves puts lists into the database, and needs those that are there: a command does neither.
+    await services.lists.start()
     lease = Lease(services.store, JOBS, name)
     edges = None if listener is None else _build_edges(services, listener, doors, limits or EdgeLimits())
     if services.settings.role != "hub":
@@ -232,9 +235,12 @@ def _works(
         # Without its writer this process could still answer, but keep nothing: another one has to take over.
         ("writer", store.writer_ended()),
         ("beat", _beat(watch)),
+        ("lists", services.lists.follow()),
+        ("shadow", services.lists.shadow.run()),
     ]
     if settings.role != "hub":
         works += [("lease", lease.keep()), ("ladders", run_ladders(services, lease))]
+        works += [("trials", run_trials(services, lease))]
         if store.is_shared:
             works += [(STANDING, keep_standing(store, name, service))]
     if store.is_shared:

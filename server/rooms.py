@@ -61,10 +61,11 @@ class Room:
 
 # Which staff belong to which kind of room by their role. A facilitator is a member of their groups. The wall: nobody
 # of the community's staff is in a therapy room, and a therapist is in a room only by membership.
+_MODERATION = frozenset({Role.MODERATOR, Role.MODERATOR_LEAD, Role.CLINICIAN, Role.CLINICAL_LEAD})
 _STAFF_OF: dict[RoomKind, frozenset[Role]] = {
-    RoomKind.COMMUNITY: frozenset({Role.MODERATOR, Role.CLINICIAN, Role.CLINICAL_LEAD}),
-    RoomKind.GROUP: frozenset({Role.MODERATOR, Role.CLINICIAN, Role.CLINICAL_LEAD}),
-    RoomKind.SUPPORT: frozenset({Role.MODERATOR, Role.CLINICIAN, Role.CLINICAL_LEAD}),
+    RoomKind.COMMUNITY: _MODERATION,
+    RoomKind.GROUP: _MODERATION,
+    RoomKind.SUPPORT: _MODERATION,
     RoomKind.THERAPY: frozenset(),
 }
 

@@ -36,9 +36,8 @@ class _Unread:
         self._screening = screening
         self._clean: dict[tuple[TextKind, RoomKind | None, Role], Verdict] = {}
 
-    @property
-    def list_version(self) -> str:
-        return self._screening.list_version
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._screening, name)
 
     def screen(self, text: str, text_kind: TextKind, room_kind: RoomKind | None, author_role: Role) -> Verdict:
         del text

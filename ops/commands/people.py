@@ -14,7 +14,7 @@ from server.errors import BadRequest
 
 user = typer.Typer(help="People with an account.", no_args_is_help=True)
 shift = typer.Typer(help="Who is on duty.", no_args_is_help=True)
-STAFF_ROLES: Final = ("admin", "moderator", "clinician", "clinical_lead", "therapist", "facilitator")
+STAFF_ROLES: Final = ("admin", "moderator", "moderator_lead", "clinician", "clinical_lead", "therapist", "facilitator")
 
 
 @user.command("add")

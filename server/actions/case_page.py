@@ -57,7 +57,7 @@ def may_see(conn: Connection, requester: Requester, row: Row[Any]) -> bool:
         return requester.role in (Role.CLINICIAN, Role.CLINICAL_LEAD)
     if requester.role is Role.CLINICIAN:
         return bool(row.clinical)
-    return requester.role in (Role.MODERATOR, Role.CLINICAL_LEAD)
+    return requester.role in (Role.MODERATOR, Role.MODERATOR_LEAD, Role.CLINICAL_LEAD)
 
 
 def _is_of(conn: Connection, requester: Requester, feed: str | None) -> bool:

@@ -274,7 +274,7 @@ def _roles(side: Side, about: Role) -> list[Role]:
         return [Role.CLINICAL_LEAD]
     if side is Side.CARE:
         return [Role.CLINICIAN, Role.CLINICAL_LEAD]
-    return [Role.MODERATOR, Role.CLINICIAN, Role.CLINICAL_LEAD]
+    return [Role.MODERATOR, Role.MODERATOR_LEAD, Role.CLINICIAN, Role.CLINICAL_LEAD]
 
 
 def _role(conn: Connection, account_id: str) -> Role:

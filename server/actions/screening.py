@@ -15,6 +15,7 @@ import structlog
 
 from moderation.pipeline import Pipeline
 from moderation.types import Role, RoomKind, Submission, TextKind, Verdict
+from watchwords.matcher import Matcher
 
 log = structlog.get_logger()
 DIGEST_BYTES: Final = 16
@@ -44,10 +45,29 @@ class Screening:
         self._pipeline = pipeline
         self._mark = mark
         self._stalled = stalled
+        self._doubt = ""
 
     @property
     def list_version(self) -> str:
         return self._pipeline.list_version
+
+    @property
+    def matcher(self) -> Matcher:
+        """The lists that are in use."""
+        return self._pipeline.matcher
+
+    def as_if(self, matcher: Matcher, text: str) -> Verdict:
+        """What would be said of a member's message in a community room if these lists were in use."""
+        submission = Submission(text, TextKind.MESSAGE, RoomKind.COMMUNITY, Role.MEMBER)
+        return self._pipeline.with_lists(matcher).screen(submission, self._doubt)
+
+    def use(self, matcher: Matcher) -> None:
+        """Screen with these lists from the next text on; they are exchanged whole."""
+        self._pipeline = self._pipeline.with_lists(matcher)
+
+    def distrust(self, reason: str) -> None:
+        """Call no text checked from now on, for this reason, until told "" again."""
+        self._doubt = reason
 
     def screen(self, text: str, text_kind: TextKind, room_kind: RoomKind | None, author_role: Role) -> Verdict:
         """The verdict on `text`. What follows from it is in `verdict.disposition`."""
@@ -61,12 +81,12 @@ class Screening:
 
     def _screened(self, submission: Submission) -> Verdict:
         if self._mark is None:
-            return self._pipeline.screen(submission)
+            return self._pipeline.screen(submission, self._doubt)
         name = digest(submission.text)
         if self._stalled(name) > STALLS_ALLOWED:
             return self._pipeline.unchecked(submission, "stalled_before")
         self._mark(name)
         try:
-            return self._pipeline.screen(submission)
+            return self._pipeline.screen(submission, self._doubt)
         finally:
             self._mark(None)

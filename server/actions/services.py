@@ -12,6 +12,7 @@ from server.actions.pace import Pace
 from server.actions.passwords import Passwords
 from server.actions.room_cache import RoomCache
 from server.actions.screening import Screening
+from server.actions.wordlists.running import Lists
 from server.bus.port import Bus, Nudge
 from server.clock import Clock
 from server.notify import Notifier
@@ -66,6 +67,7 @@ class Services:
         passwords: hashes passwords beside the loop.
         throttle: slows down guessing.
         pace: how often an account may say what, by socket or by HTTP.
+        lists: the watchword lists that this process runs, which are those in force.
         numbers: what `/metrics` says.
         tracing: spans for a collector, where there is one.
         is_stopping: this process drains, and is ready for nobody new.
@@ -88,8 +90,10 @@ class Services:
     passwords: Passwords = field(init=False)
     throttle: Throttle = field(init=False)
     pace: Pace = field(init=False)
+    lists: Lists = field(init=False)
 
     def __post_init__(self) -> None:
+        self.lists = Lists(self.store, self.screening, self.bus)
         self.passwords = Passwords(self.settings.argon2_memory_kib, self.settings.argon2_passes)
         self.throttle = Throttle(self.secret, self.bus.spend)
         self.pace = Pace(tell=self.bus.spend)

@@ -19,10 +19,12 @@ from server.errors import NotSignedIn, Refused
 
 EVERYBODY: Final = frozenset(Role)
 MEMBERS: Final = frozenset({Role.MEMBER})
-MODERATION: Final = frozenset({Role.MODERATOR, Role.CLINICIAN, Role.CLINICAL_LEAD})
+MODERATION: Final = frozenset({Role.MODERATOR, Role.MODERATOR_LEAD, Role.CLINICIAN, Role.CLINICAL_LEAD})
 # Who works on cases at all; on which side of the wall is said by `actions.case_page`. Administrators run accounts only.
 CASE_STAFF: Final = MODERATION | {Role.FACILITATOR, Role.THERAPIST}
 CLINICAL: Final = frozenset({Role.CLINICIAN, Role.CLINICAL_LEAD})
+# Whose signatures a change of the watchword lists needs, one of each (`actions.wordlists.proposals`).
+LEADS: Final = frozenset({Role.MODERATOR_LEAD, Role.CLINICAL_LEAD})
 ADMINS: Final = frozenset({Role.ADMIN})
 _POSTING: Final = EVERYBODY - ADMINS
 
@@ -103,6 +105,11 @@ _ROUTES: Final = {
     "route.on_call": Rule(CASE_STAFF),
     "route.case": Rule(CASE_STAFF),
     "route.act": Rule(CASE_STAFF, csrf=True),
+    "route.words": Rule(MODERATION),
+    "route.words_text": Rule(LEADS),
+    "route.words_try": Rule(MODERATION, csrf=True),
+    "route.words_propose": Rule(MODERATION, csrf=True),
+    "route.words_decide": Rule(LEADS, csrf=True),
 }
 _ADMIN: Final = {
     "admin.set_role": Rule(ADMINS, csrf=True),
@@ -119,7 +126,7 @@ _FOLLOW: Final[Mapping[FeedKind, frozenset[Role]]] = MappingProxyType(
         FeedKind.THERAPY: MEMBERS | {Role.THERAPIST},
         FeedKind.SUPPORT: MODERATION | MEMBERS,
         FeedKind.INBOX: EVERYBODY,
-        FeedKind.STAFF_MODERATION: frozenset({Role.MODERATOR, Role.CLINICAL_LEAD}),
+        FeedKind.STAFF_MODERATION: frozenset({Role.MODERATOR, Role.MODERATOR_LEAD, Role.CLINICAL_LEAD}),
         FeedKind.STAFF_CLINICAL: CLINICAL,
         FeedKind.STAFF_LEAD: frozenset({Role.CLINICAL_LEAD}),
     }

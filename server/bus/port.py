@@ -25,6 +25,7 @@ class Nudge(StrEnum):
 
     SESSIONS = "sessions"  # the ids of sessions that were ended
     LADDERS = "ladders"  # something falls due now; no ids
+    LISTS = "lists"  # the watchword lists in force, or a trial of others, changed; no ids
     EVERYTHING = "everything"  # nudges were lost, or may have been; no ids
 
 

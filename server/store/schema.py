@@ -384,6 +384,87 @@ notice = Table(
     comment="One person called by one channel, at the level and version of then. retention: governance",
 )
 
+# --- watchword lists --------------------------------------------------------------------------------------------------
+
+word_version = Table(
+    "word_version",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("origin", CODE, nullable=False, comment="shipped, release (a newer program's), proposal"),
+    Column("state", CODE, nullable=False, comment="proposed, live, retired, refused"),
+    Column("base", ID, nullable=True, comment="the version that was live when this was written"),
+    Column("change", Text, nullable=False, comment="JSON: what it asks of its base, to be asked of a later one"),
+    Column("content", LargeBinary, nullable=False, comment="every list, whole: compressed JSON of name to TOML"),
+    Column("digest", String(64), nullable=False, comment="of the content; what a signature names"),
+    Column("list_version", CODE, nullable=False, comment="as verdicts name these lists"),
+    _needed("reason", Text()),
+    _optional("proposed_by", ID),
+    _needed("proposed_at", Instant()),
+    _optional("refused_by", ID),
+    _optional("refused_at", Instant()),
+    _needed("version", Integer()),
+    Index("ix_word_version_digest", "digest"),
+    comment="All watchword lists as one set, in force, before or after it. retention: governance",
+)
+
+word_signature = Table(
+    "word_signature",
+    metadata,
+    Column("word_version", ID, ForeignKey("word_version.id"), primary_key=True),
+    Column("digest", String(64), primary_key=True, comment="of the content that was signed; of another, it is void"),
+    Column("role", CODE, primary_key=True),
+    _needed("account", ID),
+    _needed("at", Instant()),
+    UniqueConstraint("word_version", "digest", "account"),
+    comment="One person's signature under one content. retention: governance",
+)
+
+word_activation = Table(
+    "word_activation",
+    metadata,
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("word_version", ID, ForeignKey("word_version.id"), nullable=False),
+    Column("act", CODE, nullable=False, comment="start, signed, rollback"),
+    _optional("account", ID),
+    _needed("reason", Text()),
+    _needed("at", Instant()),
+    comment="Which lists are in force: those of the highest n. retention: governance",
+)
+
+word_trial = Table(
+    "word_trial",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("word_version", ID, ForeignKey("word_version.id"), nullable=False, index=True),
+    Column("digest", String(64), nullable=False, comment="of the content that is tried"),
+    Column("against", ID, nullable=False, comment="the version that was live then"),
+    Column("kind", CODE, nullable=False, comment="shadow, corpus, stored"),
+    Column("state", CODE, nullable=False, comment="asked, running, done, cancelled, failed, over_time"),
+    _needed("asked_by", ID),
+    _needed("days", Integer()),
+    _needed("asked_at", Instant()),
+    Column("until", Instant, nullable=False, comment="shadow: its end; stored: the end of the access to bodies"),
+    _optional("ended_at", Instant()),
+    _needed("done", Integer()),
+    _needed("total", Integer()),
+    Column("unreadable", Integer, nullable=False, comment="texts that could not be tried"),
+    Index("ix_word_trial_state", "state", "kind"),
+    comment="A proposal tried on texts beside the live lists; nobody is alerted. retention: governance",
+)
+
+word_fire = Table(
+    "word_fire",
+    metadata,
+    Column("trial", ID, ForeignKey("word_trial.id"), primary_key=True),
+    Column("ref", String(80), primary_key=True, comment="a message, or a text of the corpus"),
+    Column("text_version", Integer, primary_key=True, autoincrement=False),
+    Column("entry_id", String(80), primary_key=True),
+    _needed("category", CODE),
+    Column("live", Integer, nullable=False, comment="the level that the live lists gave; 0: not found"),
+    Column("proposed", Integer, nullable=False, comment="the level that the proposed lists gave; 0: not found"),
+    comment="What a trial found: ids and levels, never text. retention: governance",
+)
+
 audit = Table(
     "audit",
     metadata,

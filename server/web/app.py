@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.errors import Misconfigured, ServiceError
-from server.web import api, health, pages_member, pages_public, pages_staff
+from server.web import api, health, pages_member, pages_public, pages_staff, pages_words
 from server.web.assets import PREFIX, Assets
 from server.web.demo import DemoPages
 from server.web.policy import Entry, route
@@ -57,6 +57,16 @@ ROUTES = (
     Entry("GET", "/staff/on-call", "route.on_call", pages_staff.on_call),
     Entry("GET", "/staff/cases/{case}", "route.case", pages_staff.case_page),
     Entry("POST", "/staff/cases/{case}/act", "route.act", pages_staff.act),
+    Entry("GET", "/staff/watchwords", "route.words", pages_words.index),
+    Entry("GET", "/staff/watchwords/lists/{name}", "route.words", pages_words.list_page),
+    Entry("POST", "/staff/watchwords/propose", "route.words_propose", pages_words.propose),
+    Entry("POST", "/staff/watchwords/try", "route.words_try", pages_words.try_text),
+    Entry("GET", "/staff/watchwords/versions/{version}", "route.words", pages_words.version_page),
+    Entry("POST", "/staff/watchwords/versions/{version}/revise", "route.words_propose", pages_words.revise),
+    Entry("POST", "/staff/watchwords/versions/{version}/decide", "route.words_decide", pages_words.decide),
+    Entry("GET", "/staff/watchwords/trials/{trial}", "route.words", pages_words.trial_page),
+    Entry("POST", "/staff/watchwords/trials/{trial}/stop", "route.words_decide", pages_words.stop_trial),
+    Entry("GET", "/staff/watchwords/trials/{trial}/texts/{ref}", "route.words_text", pages_words.trial_text),
     # Programs.
     Entry("POST", "/api/register", "route.sign_up", api.register, "json"),
     Entry("POST", "/api/sign-in", "route.sign_in", api.sign_in, "json"),

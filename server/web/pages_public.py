@@ -23,7 +23,7 @@ def home_of(requester: Requester) -> str:
             return "/rooms"
         case Role.CLINICIAN | Role.CLINICAL_LEAD:
             return "/staff/on-call"
-        case Role.MODERATOR | Role.FACILITATOR:
+        case Role.MODERATOR | Role.MODERATOR_LEAD | Role.FACILITATOR:
             return "/staff/console"
         case _:
             return "/staff"

@@ -17,7 +17,13 @@ ON_MESSAGE = ("release_message", "hold_message", "remove_message")
 
 async def index(visit: Visit) -> Response:
     may = POLICY["route.console"].roles or frozenset()
-    return visit.page("staff.jinja", here="staff", works_on_cases=visit.who.role in may)
+    return visit.page(
+        "staff.jinja",
+        here="staff",
+        works_on_cases=visit.who.role in may,
+        looks_after_words=visit.who.role in (POLICY["route.words"].roles or frozenset()),
+        troubles=visit.services.lists.troubles,
+    )
 
 
 async def console(visit: Visit) -> Response:

@@ -13,12 +13,21 @@ from server.actions.feeds import cases_of_own_groups, follow, history
 from server.actions.rooms import list_rooms
 from server.actions.services import Services
 from server.actions.watching import overdue_s
+from server.actions.wordlists import proposals, trials, trying, viewing
+from server.actions.wordlists.documents import Change
+from server.actions.wordlists.documents import Kind as WordKind
+from server.auth.permissions import LEADS
 from server.auth.requester import Requester
 from server.errors import BadRequest, TooLong
 from server.protocol.frames import MAX_BODY_CHARS, AnyCommand, AnyReply
+from server.store.wordtrials import TrialKind
 
 __all__ = [
+    "LEADS",
+    "Change",
     "Services",
+    "TrialKind",
+    "WordKind",
     "accounts",
     "cases_of_own_groups",
     "check_reading",
@@ -26,10 +35,14 @@ __all__ = [
     "history",
     "list_rooms",
     "overdue_s",
+    "proposals",
     "read_command",
     "run",
     "sessions",
     "submit",
+    "trials",
+    "trying",
+    "viewing",
 ]
 
 _DECODER: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)

@@ -84,6 +84,13 @@ def test_rota_is_half_open() -> None:
     assert people_for(Audience.FALLBACK, shifts, ("f",), at(900)) == ("f",)
 
 
+def test_a_moderator_lead_on_shift_is_called_as_a_moderator() -> None:
+    """Who leads the moderators and is on shift is one of them; nobody is left uncalled for a grander title."""
+    shifts = [Shift("lead", Role.MODERATOR_LEAD, at(0), at(60))]
+    assert on_duty(shifts, Role.MODERATOR, at(0)) == ("lead",)
+    assert on_duty(shifts, Role.CLINICIAN, at(0)) == ()
+
+
 def test_case_needs_an_owner_before_the_member_is_touched() -> None:
     """An open case is claimed first; a closed one is only reopened; nothing else is offered."""
     assert allowed_acts(CaseState.OPEN, Role.MODERATOR, False) == (Act.CLAIM, Act.ACKNOWLEDGE, Act.ESCALATE)

@@ -91,12 +91,19 @@ def test_everybody_can_ask_for_help() -> None:
 
 
 FOLLOWS = {
-    FeedKind.COMMUNITY: {Role.MEMBER, Role.MODERATOR, Role.CLINICIAN, Role.CLINICAL_LEAD},
-    FeedKind.GROUP: {Role.MEMBER, Role.FACILITATOR, Role.MODERATOR, Role.CLINICIAN, Role.CLINICAL_LEAD},
+    FeedKind.COMMUNITY: {Role.MEMBER, Role.MODERATOR, Role.MODERATOR_LEAD, Role.CLINICIAN, Role.CLINICAL_LEAD},
+    FeedKind.GROUP: {
+        Role.MEMBER,
+        Role.FACILITATOR,
+        Role.MODERATOR,
+        Role.MODERATOR_LEAD,
+        Role.CLINICIAN,
+        Role.CLINICAL_LEAD,
+    },
     FeedKind.THERAPY: {Role.MEMBER, Role.THERAPIST},
-    FeedKind.SUPPORT: {Role.MEMBER, Role.MODERATOR, Role.CLINICIAN, Role.CLINICAL_LEAD},
+    FeedKind.SUPPORT: {Role.MEMBER, Role.MODERATOR, Role.MODERATOR_LEAD, Role.CLINICIAN, Role.CLINICAL_LEAD},
     FeedKind.INBOX: set(Role),
-    FeedKind.STAFF_MODERATION: {Role.MODERATOR, Role.CLINICAL_LEAD},
+    FeedKind.STAFF_MODERATION: {Role.MODERATOR, Role.MODERATOR_LEAD, Role.CLINICAL_LEAD},
     FeedKind.STAFF_CLINICAL: {Role.CLINICIAN, Role.CLINICAL_LEAD},
     FeedKind.STAFF_LEAD: {Role.CLINICAL_LEAD},
 }

@@ -21,6 +21,7 @@ from server.rooms import RoomState
 from server.store.schema import account as account_table
 from server.store.schema import room as room_table
 from server.store.unit import Tx
+from server.store.wordlists import FIRST
 from server.web.app import ROUTES
 from server.web.policy import Entry
 from tests.harness import PASSWORD, Edge, fast_forward, registered, staff_signed_in
@@ -70,7 +71,8 @@ async def town(edge: Edge) -> Town:
         tokens[name], sessions[name] = made.token, made.requester.session
     entered = await staff_signed_in(services, "Sam", Role.MODERATOR)
     tokens["Sam"], sessions["Sam"] = entered.token, entered.requester.session
-    here = Town(edge, tokens, sessions, {"room": feed.partition(":")[2], "digest": "x", "name": "y"})
+    here = Town(edge, tokens, sessions, {"room": feed.partition(":")[2]})
+    here.ids |= {"digest": "x", "name": "crisis", "version": FIRST, "trial": "x", "ref": "y"}
     async with here.client("Bluebell") as client:
         client.headers["x-evenkeel-csrf"] = here.csrf("Bluebell")
         for body in (CLEAN, URGENT):

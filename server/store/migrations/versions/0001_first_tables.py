@@ -9,7 +9,7 @@ branch_labels = None
 depends_on = None
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # noqa: PLR0915 - one table after another
     op.create_table(
         "account",
         sa.Column("id", sa.String(length=26), nullable=False),
@@ -421,3 +421,111 @@ def upgrade() -> None:
     with op.batch_alter_table("notice", schema=None) as batch_op:
         batch_op.create_index("ix_notice_pending", ["state", "retry_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_notice_recipient"), ["recipient"], unique=False)
+    _words()
+
+
+def _words() -> None:
+    op.create_table(
+        "word_version",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column(
+            "origin", sa.String(length=40), nullable=False, comment="shipped, release (a newer program's), proposal"
+        ),
+        sa.Column("state", sa.String(length=40), nullable=False, comment="proposed, live, retired, refused"),
+        sa.Column(
+            "base", sa.String(length=26), nullable=True, comment="the version that was live when this was written"
+        ),
+        sa.Column(
+            "change", sa.Text(), nullable=False, comment="JSON: what it asks of its base, to be asked of a later one"
+        ),
+        sa.Column(
+            "content", sa.LargeBinary(), nullable=False, comment="every list, whole: compressed JSON of name to TOML"
+        ),
+        sa.Column("digest", sa.String(length=64), nullable=False, comment="of the content; what a signature names"),
+        sa.Column("list_version", sa.String(length=40), nullable=False, comment="as verdicts name these lists"),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("proposed_by", sa.String(length=26), nullable=True),
+        sa.Column("proposed_at", sa.BigInteger(), nullable=False),
+        sa.Column("refused_by", sa.String(length=26), nullable=True),
+        sa.Column("refused_at", sa.BigInteger(), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_word_version")),
+        comment="All watchword lists as one set, in force, before or after it. retention: governance",
+    )
+    with op.batch_alter_table("word_version", schema=None) as batch_op:
+        batch_op.create_index("ix_word_version_digest", ["digest"], unique=False)
+
+    op.create_table(
+        "word_activation",
+        sa.Column("n", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("word_version", sa.String(length=26), nullable=False),
+        sa.Column("act", sa.String(length=40), nullable=False, comment="start, signed, rollback"),
+        sa.Column("account", sa.String(length=26), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["word_version"], ["word_version.id"], name=op.f("fk_word_activation_word_version")),
+        sa.PrimaryKeyConstraint("n", name=op.f("pk_word_activation")),
+        comment="Which lists are in force: those of the highest n. retention: governance",
+    )
+    op.create_table(
+        "word_signature",
+        sa.Column("word_version", sa.String(length=26), nullable=False),
+        sa.Column(
+            "digest",
+            sa.String(length=64),
+            nullable=False,
+            comment="of the content that was signed; of another, it is void",
+        ),
+        sa.Column("role", sa.String(length=40), nullable=False),
+        sa.Column("account", sa.String(length=26), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["word_version"], ["word_version.id"], name=op.f("fk_word_signature_word_version")),
+        sa.PrimaryKeyConstraint("word_version", "digest", "role", name=op.f("pk_word_signature")),
+        sa.UniqueConstraint(
+            "word_version", "digest", "account", name=op.f("uq_word_signature_word_version_digest_account")
+        ),
+        comment="One person's signature under one content. retention: governance",
+    )
+    op.create_table(
+        "word_trial",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("word_version", sa.String(length=26), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False, comment="of the content that is tried"),
+        sa.Column("against", sa.String(length=26), nullable=False, comment="the version that was live then"),
+        sa.Column("kind", sa.String(length=40), nullable=False, comment="shadow, corpus, stored"),
+        sa.Column(
+            "state", sa.String(length=40), nullable=False, comment="asked, running, done, cancelled, failed, over_time"
+        ),
+        sa.Column("asked_by", sa.String(length=26), nullable=False),
+        sa.Column("days", sa.Integer(), nullable=False),
+        sa.Column("asked_at", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "until", sa.BigInteger(), nullable=False, comment="shadow: its end; stored: the end of the access to bodies"
+        ),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("done", sa.Integer(), nullable=False),
+        sa.Column("total", sa.Integer(), nullable=False),
+        sa.Column("unreadable", sa.Integer(), nullable=False, comment="texts that could not be tried"),
+        sa.ForeignKeyConstraint(["word_version"], ["word_version.id"], name=op.f("fk_word_trial_word_version")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_word_trial")),
+        comment="A proposal tried on texts beside the live lists; nobody is alerted. retention: governance",
+    )
+    with op.batch_alter_table("word_trial", schema=None) as batch_op:
+        batch_op.create_index("ix_word_trial_state", ["state", "kind"], unique=False)
+        batch_op.create_index(batch_op.f("ix_word_trial_word_version"), ["word_version"], unique=False)
+
+    op.create_table(
+        "word_fire",
+        sa.Column("trial", sa.String(length=26), nullable=False),
+        sa.Column("ref", sa.String(length=80), nullable=False, comment="a message, or a text of the corpus"),
+        sa.Column("text_version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("entry_id", sa.String(length=80), nullable=False),
+        sa.Column("category", sa.String(length=40), nullable=False),
+        sa.Column("live", sa.Integer(), nullable=False, comment="the level that the live lists gave; 0: not found"),
+        sa.Column(
+            "proposed", sa.Integer(), nullable=False, comment="the level that the proposed lists gave; 0: not found"
+        ),
+        sa.ForeignKeyConstraint(["trial"], ["word_trial.id"], name=op.f("fk_word_fire_trial")),
+        sa.PrimaryKeyConstraint("trial", "ref", "text_version", "entry_id", name=op.f("pk_word_fire")),
+        comment="What a trial found: ids and levels, never text. retention: governance",
+    )

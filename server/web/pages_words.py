@@ -1,0 +1,164 @@
+"""The pages of the watchword lists: what is in force, proposals, trials, and what the lists say of a text typed in.
+
+Plain forms: everything here works without a script. What a person may do is asked of the actions, which decide again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from starlette.responses import Response
+
+from server.errors import BadRequest, Conflict, Refused, ServiceError
+from server.web import verbs
+from server.web.forms import strict
+from server.web.verbs import Change, TrialKind, WordKind
+from server.web.visit import Visit, see_other
+
+HERE: Final = "/staff/watchwords"
+_BESIDE_THE_FORM: Final = (BadRequest, Conflict, Refused)
+_OF_PROPOSALS: Final = ("add", "change", "remove", "document")
+
+
+async def index(visit: Visit) -> Response:
+    return await _index(visit)
+
+
+async def _index(visit: Visit, status: int = 200, **more: object) -> Response:
+    found = await verbs.viewing.overview(visit.services, visit.who)
+    return visit.page(
+        "words.jinja", status, here="staff", w=found, when=when, is_lead=visit.who.role in verbs.LEADS, **more
+    )
+
+
+async def list_page(visit: Visit) -> Response:
+    """One list, with the forms that propose a change of it; `?entry=` fills one entry in."""
+    return await _list(visit, visit.path("name"), visit.request.query_params.get("entry", ""))
+
+
+async def _list(
+    visit: Visit, name: str, entry: str, error: ServiceError | None = None, text: str = "", reason: str = ""
+) -> Response:
+    document = await verbs.viewing.entry_text(visit.services, visit.who, name, "")
+    shown = text or (await verbs.viewing.entry_text(visit.services, visit.who, name, entry) if entry else "")
+    found = await verbs.viewing.overview(visit.services, visit.who)
+    return visit.page(
+        "words_list.jinja",
+        200 if error is None else error.status,
+        here="staff",
+        list=next(each for each in found.lists if each.name == name),
+        document=document,
+        entry=entry,
+        text=shown,
+        reason=reason,
+        error=error,
+    )
+
+
+async def propose(visit: Visit) -> Response:
+    fields = strict(visit.fields, "client_id", "kind", "name", "reason", optional=("entry", "text"))
+    change = _change(visit, fields)
+    try:
+        version = await verbs.proposals.propose(
+            visit.services, visit.who, fields["client_id"], change, fields["reason"], visit.request_id
+        )
+    except _BESIDE_THE_FORM as error:
+        return await _list(visit, change.name, change.entry, error, change.text, fields["reason"])
+    return see_other(f"{HERE}/versions/{version}")
+
+
+def _change(visit: Visit, fields: dict[str, str]) -> Change:
+    if fields["kind"] not in _OF_PROPOSALS:
+        raise BadRequest(visit.texts("error.bad_request"), field="kind")
+    return Change(WordKind(fields["kind"]), fields["name"], fields["entry"], fields["text"])
+
+
+async def version_page(visit: Visit) -> Response:
+    return await _version(visit, visit.path("version"))
+
+
+async def _version(visit: Visit, version: str, error: ServiceError | None = None) -> Response:
+    page = await verbs.viewing.version_page(visit.services, visit.who, version)
+    return visit.page(
+        "words_version.jinja", 200 if error is None else error.status, here="staff", v=page, when=when, error=error
+    )
+
+
+async def revise(visit: Visit) -> Response:
+    """Another wording of a proposal, the same change asked of the lists in force now, or its end."""
+    fields = strict(visit.fields, "client_id", "version", "act", optional=("kind", "name", "entry", "text"))
+    version, at = visit.path("version"), _number(visit, fields["version"], "version")
+    given = (visit.services, visit.who, fields["client_id"], version, at)
+    try:
+        if fields["act"] == "refuse":
+            await verbs.proposals.refuse(*given, visit.request_id)
+            return see_other(HERE)
+        if fields["act"] not in ("update", "revise"):
+            raise BadRequest(visit.texts("error.bad_request"), field="act")
+        change = _change(visit, fields) if fields["act"] == "revise" else None
+        await verbs.proposals.revise(*given, change, visit.request_id)
+    except _BESIDE_THE_FORM as error:
+        return await _version(visit, version, error)
+    return see_other(f"{HERE}/versions/{version}")
+
+
+async def decide(visit: Visit) -> Response:
+    """What only a lead does: sign, go back, begin a trial."""
+    fields = strict(visit.fields, "client_id", "version", "act", optional=("digest", "reason", "span"))
+    version, at = visit.path("version"), _number(visit, fields["version"], "version")
+    who, services, client_id = visit.who, visit.services, fields["client_id"]
+    try:
+        match fields["act"]:
+            case "sign":
+                await verbs.proposals.sign(services, who, client_id, version, at, fields["digest"], visit.request_id)
+            case "roll_back":
+                await verbs.proposals.roll_back(
+                    services, who, client_id, version, at, fields["reason"], visit.request_id
+                )
+                return see_other(HERE)
+            case "shadow" | "corpus" | "stored":
+                span = _number(visit, fields["span"] or "0", "span")
+                kind = TrialKind(fields["act"])
+                await verbs.trials.begin(services, who, client_id, version, at, kind, span, visit.request_id)
+            case _:
+                raise BadRequest(visit.texts("error.bad_request"), field="act")
+    except _BESIDE_THE_FORM as error:
+        return await _version(visit, version, error)
+    return see_other(f"{HERE}/versions/{version}")
+
+
+async def trial_page(visit: Visit) -> Response:
+    page = await verbs.viewing.trial_page(visit.services, visit.who, visit.path("trial"))
+    return visit.page("words_trial.jinja", here="staff", p=page, when=when, is_lead=visit.who.role in verbs.LEADS)
+
+
+async def stop_trial(visit: Visit) -> Response:
+    strict(visit.fields, optional=("client_id",))
+    await verbs.trials.stop(visit.services, visit.who, visit.path("trial"), visit.request_id)
+    return see_other(f"{HERE}/trials/{visit.path('trial')}")
+
+
+async def trial_text(visit: Visit) -> Response:
+    """One text of a trial; that it was read is written down by the action."""
+    trial, ref = visit.path("trial"), visit.path("ref")
+    text = await verbs.trials.show_text(visit.services, visit.who, trial, ref, visit.request_id)
+    return visit.page("words_text.jinja", here="staff", trial=trial, ref=ref, text=text)
+
+
+async def try_text(visit: Visit) -> Response:
+    """What the lists say of a text. The answer is the page: there is nothing to go back to, since nothing is kept."""
+    fields = strict(visit.fields, "text", optional=("client_id", "version"))
+    tried = await verbs.trying.try_text(visit.services, visit.who, fields["text"], fields["version"])
+    return visit.page("words_tried.jinja", here="staff", tried=tried, text=fields["text"], version=fields["version"])
+
+
+def when(moment: datetime) -> str:
+    """A time as these pages write it, with its zone."""
+    return f"{moment:%d %b %Y %H:%M} UTC"
+
+
+def _number(visit: Visit, given: str, field: str) -> int:
+    if not (given.isascii() and given.isdigit() and len(given) < 16):
+        raise BadRequest(visit.texts("error.bad_request"), field=field)
+    return int(given)
