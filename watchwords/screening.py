@@ -20,6 +20,8 @@ WEIGHED = "weighed"
 """The reason code of a level that the model lowered."""
 MOST_REASONS = 4
 # The punctuation of a text apart: what the base view says already, to a reader of words.
+# Entries whose ids begin so are hints.
+HINT = "hint-"
 _SAME_AS_BASE = "words"
 _CONTACT = "P"
 # What a list found is what a text is about, unless the model is sure of something else.
@@ -107,7 +109,8 @@ class Screener:
     def screen(self, text: str) -> Screened:
         """The verdict on a text. Never raises for any text; time is linear in the text."""
         reading = self._read(text)
-        matches = reading.matches
+        # Hints teach the model and say nothing by themselves: "beans" is a word for cuts, and beans.
+        matches = tuple(match for match in reading.matches if not match.entry_id.startswith(HINT))
         if self.model is None:
             return self._by_lists(matches)
         model, limits = self.model, self.model.thresholds
@@ -116,9 +119,9 @@ class Screener:
         for other in reading.views[1:]:
             if other.name != _SAME_AS_BASE and (weighed := model.weigh(other.text)).concern > best.concern:
                 view, best = other, weighed
-        if not matches and best.concern < limits.gate:
+        if not reading.matches and best.concern < limits.gate:
             return Screened(0, round(model.probability(best.concern), 4), (), ())
-        rules = rules_of(matches)
+        rules = rules_of(reading.matches)
         answer = model.answer(view.text, best, rules)
         answers = answer.odds
         top = max((match.level for match in matches), default=0)
