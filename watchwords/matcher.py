@@ -25,6 +25,7 @@ STRANGE_WORDS_A_WINDOW = 64
 MOST_OF_ONE = 8
 MOST_CONTACTS = 1_000
 
+_HALF = re.compile("[\ud800-\udfff]")
 _TOKEN = re.compile(r"[a-z0-9@$!|+€*#_%?]{2,}")
 _APART = bytes(code if re.match(r"[a-z0-9@$!|+*#_%?]", chr(code)) else 32 for code in range(256))
 _WORD = re.compile(r"[a-z]{3,}")
@@ -109,14 +110,14 @@ class Matcher:
 
     def read(self, text: str) -> Reading:
         """What `find` finds, and the views of the text in which it looked; for those who look further."""
-        views = tuple(self._views(text))
+        views = tuple(self._views(_whole(text)))
         found = self._found(views)
         found.sort(key=lambda match: (match.start, match.end, match.entry_id))
         return Reading(views, tuple(found))
 
     def entries_in(self, text: str) -> frozenset[str]:
         """The ids of all entries in the text, idioms included; for checking lists and explaining them."""
-        return frozenset(match.entry_id for match in self._found(self._views(text), idioms=True))
+        return frozenset(match.entry_id for match in self._found(self._views(_whole(text)), idioms=True))
 
     def _found(self, views: Iterable[View], idioms: bool = False) -> list[Match]:
         out: list[Match] = []
@@ -200,6 +201,15 @@ class Matcher:
                     break
                 raw.append((entry, place.start(), place.end()))
         return raw, excepted
+
+
+def _whole(text: str) -> str:
+    """The text with a stranger for each half of a character, which the automaton can not take; offsets hold."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return _HALF.sub("\ufffd", text)
+    return text
 
 
 def _take(taken: list[tuple[int, int]], start: int, end: int) -> bool:

@@ -108,3 +108,9 @@ def test_version_follows_content_not_place(tmp_path: Path) -> None:
         file.write_text(HEAD + body)
         versions.append(load_lexicon(tmp_path).version)
     assert versions[0] == versions[1] != versions[2]
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a \udfff b", "\udc00 i want to die \ud8ff"])
+def test_half_a_character_hides_nothing(text: str) -> None:
+    """What is no whole character is a stranger: never an exception, and the words beside it are found."""
+    assert bool(MATCHER.find(text)) == ("die" in text)
