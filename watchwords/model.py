@@ -51,17 +51,14 @@ class ModelError(ValueError):
 class Thresholds:
     """Where weights become levels; all are log odds.
 
-    `flag`: concern from which a text is level 2. `flag_with_rule`: the same where a list found level 2 or more.
-    `urgent`, `urgent_with_rule`: the like for level 3, asked of level 2 only. `grey`: from which a text is level 1, and
-    `near`: concern from which it is.
+    `flag`: concern from which a text is level 2. `urgent`: the like for level 3, asked of level 2 only. `grey`: from
+    which a text is level 1, and `near`: concern from which it is.
     `gate`: below it nothing else is asked of a text in which the lists found nothing. `category`: from which a
     category is named besides the likeliest.
     """
 
     flag: float
-    flag_with_rule: float
     urgent: float
-    urgent_with_rule: float
     grey: float
     near: float
     gate: float

@@ -6,17 +6,15 @@ be masked. So no list entry can be silenced by numbers.
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from watchwords.features import rules_of
 from watchwords.lexicon import CATEGORIES
-from watchwords.matcher import Match, Matcher, Reading
+from watchwords.matcher import Match, Matcher
 from watchwords.model import CONCERN, GREY, URGENT, Answer, Model, Weighed
 from watchwords.normalise import View
 
-WEIGHED = "weighed"
 """The reason code of a level that the model lowered."""
 MOST_REASONS = 4
 # The punctuation of a text apart: what the base view says already, to a reader of words.
@@ -27,7 +25,6 @@ _CONTACT = "P"
 # What a list found is what a text is about, unless the model is sure of something else.
 _FAVOUR = 1.5
 
-_HALF = re.compile("[\ud800-\udfff]")
 _ABOUT = {
     "S": "suicide",
     "H": "self-harm",
@@ -108,7 +105,7 @@ class Screener:
 
     def screen(self, text: str) -> Screened:
         """The verdict on a text. Never raises for any text; time is linear in the text."""
-        reading = self._read(text)
+        reading = self.matcher.read(text)
         # Hints teach the model and say nothing by themselves: "beans" is a word for cuts, and beans.
         matches = tuple(match for match in reading.matches if not match.entry_id.startswith(HINT))
         if self.model is None:
@@ -125,34 +122,28 @@ class Screener:
         answer = model.answer(view.text, best, rules)
         answers = answer.odds
         top = max((match.level for match in matches), default=0)
-        level = self._level(answers, top, [match for match in matches if match.category == _CONTACT])
+        level = self._level(answers, top)
         within = answers[URGENT] if level == 3 else model.probability(answers[CONCERN])
         within = 1 / (1 + math.exp(-max(-30.0, min(30.0, within)))) if level == 3 else within
         score = round(level + 0.9999 * within, 4)
         if not level:
             return Screened(0, score, (), ())
         cats = _cats(answers, matches, limits.category)
-        findings = [self._lowered(match, level) for match in matches]
+        findings = [self._found(match) for match in matches]
         if level > top:
             because = self._because(view, answer, rules)
             findings.insert(0, self._own(view, best, cats[0], level, because))
         return Screened(level, score, cats, tuple(findings))
 
-    def _read(self, text: str) -> Reading:
-        try:
-            return self.matcher.read(text)
-        except UnicodeEncodeError:
-            # Halves of characters, which the automaton can not take. A stranger stands in, so that offsets hold.
-            return self.matcher.read(_HALF.sub("\ufffd", text))
-
-    def _level(self, answers: Mapping[str, float], top: int, contacts: Sequence[Match]) -> int:
+    def _level(self, answers: Mapping[str, float], top: int) -> int:
+        """The level of a text in which the lists found `top`: the model raises, and never lowers what a list says."""
         model = self.model
         assert model is not None
         limits = model.thresholds
         level = 1 if top == 1 or answers[GREY] >= limits.grey or answers[CONCERN] >= limits.near else 0
-        if answers[CONCERN] >= (limits.flag_with_rule if top >= 2 else limits.flag):
-            level = 3 if answers[URGENT] >= (limits.urgent_with_rule if top == 3 else limits.urgent) else 2
-        return max(level, top - 1, *(match.level for match in contacts), 0)
+        if max(top, 2 * (answers[CONCERN] >= limits.flag)) >= 2:
+            level = 3 if answers[URGENT] >= limits.urgent else 2
+        return max(level, top)
 
     def _by_lists(self, matches: Sequence[Match]) -> Screened:
         if not matches:
@@ -160,24 +151,13 @@ class Screener:
         level = max(match.level for match in matches)
         by_level = sorted(matches, key=lambda match: -match.level)
         cats = tuple(dict.fromkeys(match.category for match in by_level))
-        findings = tuple(self._lowered(match, level) for match in matches)
+        findings = tuple(map(self._found, matches))
         return Screened(level, level + min(0.9, 0.1 * len(matches)), cats, findings)
 
-    def _lowered(self, match: Match, level: int) -> Found:
-        """A match as a finding, at most of the given level."""
-        found = Found(
-            match.entry_id,
-            match.category,
-            match.level,
-            match.start,
-            match.end,
-            match.view,
-            self.matcher.reason(match.entry_id),
-            match.adjustments,
-        )
-        if match.level <= level:
-            return found
-        return replace(found, level=level, adjustments=(*match.adjustments, WEIGHED))
+    def _found(self, match: Match) -> Found:
+        reason = self.matcher.reason(match.entry_id)
+        place = match.start, match.end, match.view
+        return Found(match.entry_id, match.category, match.level, *place, reason, match.adjustments)
 
     def _own(self, view: View, weighed: Weighed, category: str, level: int, because: tuple[Because, ...]) -> Found:
         spans = [(one.start, one.end) for one in because if one.end]

@@ -50,8 +50,8 @@ WEIGHT_OF_PHRASES, WEIGHT_OF_EXAMPLE = 3.0, 0.5
 WEIGHT_OF_GREY, WEIGHT_OF_WINDOW = 0.6, 0.3
 
 # What the thresholds must keep, on messages of unseen families: of texts called 2 or more and not grey, the part that
-# is; alerts and grey findings in a thousand ordinary messages; of texts called 3, the part that is.
-LEAST_PPV, MOST_ALERTS, MOST_GREY, LEAST_URGENT = 0.80, 5 / 1000, 20 / 1000, 0.75
+# is; alerts of the model's own and grey findings in a thousand ordinary messages; of texts called 3, the part that is.
+LEAST_PPV, MOST_ALERTS, MOST_GREY, LEAST_URGENT = 0.80, 3 / 1000, 20 / 1000, 0.75
 # Of what would be noticed, the part that may be lost by asking one question first.
 LOST_AT_GATE = 0.03
 
@@ -409,19 +409,20 @@ class _Judged:
     ordinary: Any
 
     def thresholds(self) -> dict[str, float]:
-        """Where levels begin: the most sensitive pair for concern that keeps PPV and alerts, then urgent and grey."""
+        """Where levels begin: the most sensitive concern that keeps PPV and alerts, then urgent and grey."""
         concern, urgent, grey = (self.answers[:, HEADS.index(head)] for head in (CONCERN, URGENT, GREY))
         high = self.levels >= 2
-        best = (-1.0, 9.0, 9.0)
-        for flag in np.quantile(concern, np.linspace(0.3, 0.99, 140)):
-            for less in (2.0, 3.0, 4.0):
-                flagged = (concern >= flag) | ((self.best_rule >= 2) & (concern >= flag - less))
-                right, wrong = (flagged & high).sum(), (flagged & (self.levels == 0)).sum()
-                if right < LEAST_PPV * (right + wrong) or flagged[self.ordinary].mean() > MOST_ALERTS:
-                    continue
-                best = max(best, (right / high.sum(), float(flag), float(flag - less)))
-        _, flag, flag_with_rule = best
-        flagged = (concern >= flag) | ((self.best_rule >= 2) & (concern >= flag_with_rule))
+        by_rule = self.best_rule >= 2
+        best = (-1.0, 9.0)
+        for flag in np.quantile(concern, np.linspace(0.3, 0.995, 160)):
+            flagged = (concern >= flag) | by_rule
+            right, wrong = (flagged & high).sum(), (flagged & (self.levels == 0)).sum()
+            own = flagged & ~by_rule
+            if right < LEAST_PPV * (right + wrong) or own[self.ordinary].mean() > MOST_ALERTS:
+                continue
+            best = max(best, (right / high.sum(), float(flag)))
+        flag = best[1]
+        flagged = (concern >= flag) | by_rule
         most = 9.0
         for threshold in np.quantile(urgent, np.linspace(0.4, 0.995, 120))[::-1]:
             called = flagged & (urgent >= threshold)
@@ -440,9 +441,7 @@ class _Judged:
         noticed = concern[((grey >= least_grey) | (concern >= near)) & (self.best_rule == 0)]
         return {
             "flag": flag,
-            "flag_with_rule": flag_with_rule,
             "urgent": most,
-            "urgent_with_rule": most - 2.5,
             "grey": least_grey,
             "near": near,
             "gate": float(min(np.quantile(noticed, LOST_AT_GATE), flag)) if len(noticed) else flag,
@@ -457,7 +456,7 @@ class _Judged:
     def figures(self, thresholds: Mapping[str, float]) -> dict[str, float]:
         """What the thresholds keep on these texts; base views only, so a little below what is screened with all."""
         concern = self.answers[:, 0]
-        flagged = (concern >= thresholds["flag"]) | ((self.best_rule >= 2) & (concern >= thresholds["flag_with_rule"]))
+        flagged = (concern >= thresholds["flag"]) | (self.best_rule >= 2)
         high, none = self.levels >= 2, self.levels == 0
         right = int((flagged & high).sum())
         return {

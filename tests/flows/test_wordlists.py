@@ -169,7 +169,7 @@ async def test_stored_lists_that_do_not_load_leave_the_shipped_ones_and_raise_an
     await desk.services.store.write(put)
     await desk.services.lists.look()
     assert desk.services.lists.troubles == ("lists_not_loaded",)
-    assert found(desk.services).list_version == Matcher.load().version
+    assert found(desk.services).list_version.partition("+")[0] == Matcher.load().version
     assert [subject for _, subject, _ in await harness.audited(desk.services, "words_lists_not_loaded")]
     await desk.roll_back(desk.lead, FIRST)
     assert desk.services.lists.troubles == ()
@@ -236,7 +236,7 @@ async def test_two_people_sign_and_then_it_is_in_force(desk: Desk) -> None:
     assert await desk.sign(desk.lead, version)
     assert ids(desk.services) == {"c-turnip"}
     row = await desk.row(version)
-    assert found(desk.services).list_version == row.list_version
+    assert found(desk.services).list_version.partition("+")[0] == row.list_version
     assert (row.state, (await desk.row(FIRST)).state) == (State.LIVE, State.RETIRED)
     assert await desk.live_rows() == [(1, "start", FIRST), (2, "signed", version)]
     signed = await harness.audited(desk.services, "words_signed")

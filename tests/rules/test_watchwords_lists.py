@@ -215,3 +215,9 @@ def test_a_wrong_line_of_csv_is_named(line: str, says: str) -> None:
     with pytest.raises(LexiconError, match=says) as caught:
         from_csv(f"kind,id,level\n{line}\n", "a.csv")
     assert str(caught.value).startswith("a.csv:2: ")
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a \udfff b", "\udc00 i want to die \ud8ff"])
+def test_half_a_character_hides_nothing(text: str) -> None:
+    """What is no whole character is a stranger: never an exception, and the words beside it are found."""
+    assert bool(MATCHER.find(text)) == ("die" in text)

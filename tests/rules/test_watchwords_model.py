@@ -37,7 +37,7 @@ from watchwords.matcher import Matcher
 from watchwords.model import MODEL_FILE, Model, ModelError, version_of
 from watchwords.normalise import fold
 from watchwords.quality import area, judge, quality, wilson
-from watchwords.screening import WEIGHED, Screened, Screener
+from watchwords.screening import Screened, Screener
 
 MATCHER = Matcher.load()
 MODEL = Model.load()
@@ -61,24 +61,23 @@ def tuned(**thresholds: float) -> Screener:
     return Screener(MATCHER, signed(changed))
 
 
-NEVER = tuned(flag=99, flag_with_rule=99, urgent=99, urgent_with_rule=99, grey=99, near=99)
-ALWAYS = tuned(flag=-99, flag_with_rule=-99, urgent=-99, urgent_with_rule=-99, grey=-99, gate=-99)
+NEVER = tuned(flag=99, urgent=99, grey=99, near=99)
+ALWAYS = tuned(flag=-99, urgent=-99, grey=-99, gate=-99)
 
 
 # What a level may become.
 
 
 @pytest.mark.parametrize(
-    ("text", "by_lists", "least"),
-    [(URGENT, 3, 2), ("i want to kill myself", 2, 1), ("he hits me", 2, 1)],
+    ("text", "by_lists"),
+    [(URGENT, 3), ("i want to kill myself", 2), ("he hits me", 2), ("i feel hopeless", 1)],
 )
-def test_the_model_never_silences_a_list(text: str, by_lists: int, least: int) -> None:
-    """However sure the model is that nothing is wrong, 3 stays at 2 or more and 2 at 1 or more, with its reason."""
+def test_the_model_never_lowers_a_list(text: str, by_lists: int) -> None:
+    """However sure the model is that nothing is wrong, what two people signed stands at its level."""
     assert Screener(MATCHER).screen(text).level == by_lists
     said = NEVER.screen(text)
-    assert said.level == least
-    assert all(found.level <= least for found in said.findings)
-    assert any(WEIGHED in found.adjustments for found in said.findings)
+    assert said.level == by_lists
+    assert max(found.level for found in said.findings) == by_lists
 
 
 def test_a_contact_detail_keeps_its_level() -> None:
