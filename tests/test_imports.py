@@ -96,13 +96,13 @@ def test_every_pure_package_is_under_the_pure_rule() -> None:
 
 
 def test_only_screening_reaches_the_filter() -> None:
-    """No module but actions.screening calls the pipeline; main may build it."""
+    """No module but actions.screening calls the pipeline; main may build it, and the campaign that breaks it."""
     reaching = {
         path
         for path, tree in sources(*PACKAGES)
         if any(name == "moderation.pipeline" or name.startswith("moderation.pipeline.") for name in imported(tree))
     }
-    assert reaching <= {"server/actions/screening.py", "server/main.py"}
+    assert reaching <= {"server/actions/screening.py", "server/main.py", "ops/torture/faulty_filter.py"}
 
 
 @pytest.mark.parametrize(
