@@ -70,11 +70,7 @@ def _is_known(word: bytes) -> bool:
     return False
 
 
-def _read() -> frozenset[bytes]:
-    return frozenset(KNOWN_WORDS.read_bytes().split()) if KNOWN_WORDS.exists() else frozenset()
-
-
-_KNOWN = _read()
+_KNOWN = frozenset(KNOWN_WORDS.read_bytes().split())
 
 
 if __name__ == "__main__":

@@ -367,6 +367,9 @@ def _record(tx: Tx, call: Row[Any], delivery: Delivery, *, final: bool = False) 
     now = select(notice.c.state, notice.c.attempts).where(notice.c.id == call.id)
     row = tx.conn.execute(now.with_for_update()).one()
     if row.state != "pending":
+        if row.state == "failed" and delivery is Delivery.SENT and call.channel != PAGE_CHANNEL:
+            # A newer call took its place while it was under way: it was made all the same.
+            tx.conn.execute(update(notice).where(notice.c.id == call.id).values(state="sent", attempted_at=tx.now))
         return False
     values: dict[str, Any] = {"attempts": row.attempts + 1, "attempted_at": tx.now}
     if delivery is Delivery.SENT:
