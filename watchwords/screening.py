@@ -1,8 +1,7 @@
 """One verdict on one text: the lists' findings and the model's weight become a level, a score, categories and reasons.
 
-Decided here: how lists and model make a level together. The model may raise a text in which no list found anything, and
-may lower what the lists found, never from 2 or 3 below 1, never from 3 below 2, and never a contact detail, which must
-be masked. So no list entry can be silenced by numbers.
+Decided here: how lists and model make a level together. What a list says stands: the model may raise a text, and never
+lowers one, so no list entry can be silenced by numbers.
 """
 
 import math
@@ -15,11 +14,10 @@ from watchwords.matcher import Match, Matcher
 from watchwords.model import CONCERN, GREY, URGENT, Answer, Model, Weighed
 from watchwords.normalise import View
 
-"""The reason code of a level that the model lowered."""
 MOST_REASONS = 4
-# The punctuation of a text apart: what the base view says already, to a reader of words.
 # Entries whose ids begin so are hints.
 HINT = "hint-"
+# The punctuation of a text apart: what the base view says already, to a reader of words.
 _SAME_AS_BASE = "words"
 _CONTACT = "P"
 # What a list found is what a text is about, unless the model is sure of something else.

@@ -396,7 +396,7 @@ word_version = Table(
     Column("change", Text, nullable=False, comment="JSON: what it asks of its base, to be asked of a later one"),
     Column("content", LargeBinary, nullable=False, comment="every list, whole: compressed JSON of name to TOML"),
     Column("digest", String(64), nullable=False, comment="of the content; what a signature names"),
-    Column("list_version", CODE, nullable=False, comment="as verdicts name these lists"),
+    Column("list_version", CODE, nullable=False, comment="as verdicts name these lists, before the model"),
     _needed("reason", Text()),
     _optional("proposed_by", ID),
     _needed("proposed_at", Instant()),

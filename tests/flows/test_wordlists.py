@@ -141,7 +141,7 @@ async def test_the_first_start_brings_the_shipped_lists_into_force(desk: Desk) -
     content = await desk.services.store.read(lambda conn: wordlists.content(conn, FIRST))
     assert unpack(content) == dict(shipped())
     assert await desk.live_rows() == [(1, "start", FIRST)]
-    assert live.list_version == found(desk.services).list_version
+    assert live.list_version == found(desk.services).list_version.partition("+")[0]
 
 
 async def test_a_newer_programs_lists_are_only_proposed(desk: Desk) -> None:
@@ -183,7 +183,7 @@ async def test_stored_lists_that_do_not_load_leave_the_shipped_ones_and_raise_an
     [
         (Change(Kind.ADD, "crisis", text=ENTRY.replace("level = 2", "level = 7")), "level must be 0, 1, 2 or 3"),
         (Change(Kind.ADD, "crisis", text=ENTRY.replace(WORDS, "something else")), "match example 1 is not found"),
-        (Change(Kind.ADD, "crisis", text=ENTRY.replace("squashed turnip", "my")), "that need nobody; narrow the entry"),
+        (Change(Kind.ADD, "crisis", text=ENTRY.replace("squashed turnip", "of the")), "that need nobody; narrow the entry"),
         (Change(Kind.ADD, "crisis", text=ENTRY + "x = ["), "not valid TOML"),
         (Change(Kind.ADD, "nowhere", text=ENTRY), "no list called nowhere"),
         (Change(Kind.REMOVE, "crisis", entry="c-nothing"), "no entry 'c-nothing'"),
@@ -382,9 +382,9 @@ async def test_a_finding_keeps_the_version_of_its_lists(desk: Desk) -> None:
     page = await scene.look(desk.lead, (await scene.queue(desk.lead))[0].id)
     assert page.case.level == 2
     row = await desk.row(version)
-    assert row.list_version != found(desk.services).list_version
+    assert row.list_version != found(desk.services).list_version.partition("+")[0]
     verdicts = await desk.services.store.read(_verdicts)
-    assert [verdict.list_version for verdict in verdicts] == [row.list_version]
+    assert [verdict.list_version.partition("+")[0] for verdict in verdicts] == [row.list_version]
 
 
 def _verdicts(conn: Connection) -> list[Verdict]:

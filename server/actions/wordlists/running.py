@@ -91,7 +91,7 @@ class Lists:
         name = digest(documents)
         if await self._store.read(lambda conn: wordlists.holds_digest(conn, name)):
             return
-        content, list_version = pack(documents), self._screening.list_version
+        content, list_version = pack(documents), self._screening.matcher.version
 
         def unit(tx: Tx) -> None:
             new = NewVersion(Origin.SHIPPED, None, "", content, name, list_version, "First start.", None)

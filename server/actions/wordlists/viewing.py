@@ -168,7 +168,7 @@ async def overview(services: Services, requester: Requester) -> Overview:
         live, documents = _live(conn)
         return Overview(
             live=live,
-            running=services.screening.list_version,
+            running=services.screening.matcher.version,
             troubles=services.lists.troubles,
             lists=lines_of(documents),
             proposals=tuple(_line(row) for row in wordlists.versions(conn, [State.PROPOSED], VERSIONS_SHOWN)),
