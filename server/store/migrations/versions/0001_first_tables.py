@@ -442,7 +442,12 @@ def _words() -> None:
             "content", sa.LargeBinary(), nullable=False, comment="every list, whole: compressed JSON of name to TOML"
         ),
         sa.Column("digest", sa.String(length=64), nullable=False, comment="of the content; what a signature names"),
-        sa.Column("list_version", sa.String(length=40), nullable=False, comment="as verdicts name these lists, before the model"),
+        sa.Column(
+            "list_version",
+            sa.String(length=40),
+            nullable=False,
+            comment="as verdicts name these lists, before the model",
+        ),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("proposed_by", sa.String(length=26), nullable=True),
         sa.Column("proposed_at", sa.BigInteger(), nullable=False),
