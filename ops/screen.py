@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moderation.canaries import load_canaries, missed
 from moderation.types import Role, RoomKind, TextKind
 from ops.demo.texts import load_stories, load_talk
 from server.errors import BadRequest
-from server.main import build_screening, load_lists, load_model
+from server.main import build_screening, load_lists, load_model, load_second
 from server.settings import load_settings
 from watchwords.__main__ import screen
 from watchwords.labelled import TEST, load_corpus, of_part
 from watchwords.lexicon import CATEGORIES
 from watchwords.model import MODEL_FILE, Model
 from watchwords.quality import Quality, judge, quality
-from watchwords.screening import Screener
+from watchwords.screening import Screened, Screener
+
+if TYPE_CHECKING:
+    from watchwords.second import SecondStage
 
 Labelled = tuple[str, int, tuple[str, ...]]
 
@@ -55,17 +59,32 @@ def screen_text(text: str, room: str, role: str) -> dict[str, Any]:
     }
 
 
-def evaluate(file: Path | None, *, corpus: bool, lists_only: bool) -> tuple[Quality, str]:
+def evaluate(file: Path | None, *, corpus: bool, lists_only: bool, second: bool = False) -> tuple[Quality, str]:
     """The figures of the filter on a file of labelled messages or on the corpus's test part, and its version.
 
     Raises:
         BadRequest: neither or both are given, or a line of the file has no text or label; its number is said.
+        Misconfigured: `second`, and what the second stage needs is not there.
     """
     if (file is None) is not corpus:
         raise BadRequest("Give a file of labelled messages, or --corpus, and not both.")
     screener = Screener(load_lists(), None if lists_only else load_model())
     messages = _of_corpus() if file is None else _of_file(file)
-    return quality(judge(messages, screener.screen)), screener.version
+    if not second:
+        return quality(judge(messages, screener.screen)), screener.version
+    stage = load_second()
+    return quality(judge(messages, both_stages(screener, stage))), f"{screener.version}+{stage.version}"
+
+
+def both_stages(screener: Screener, stage: SecondStage) -> Callable[[str], Screened]:
+    """What is said of a text once the second stage has read it too."""
+    from watchwords.second import together
+
+    def screen(text: str) -> Screened:
+        first = screener.screen(text)
+        return together(first, stage.raises(text, first.level))
+
+    return screen
 
 
 def make_model(reviewed: Path | None, out: Path | None) -> tuple[dict[str, Any], Path]:
@@ -101,6 +120,44 @@ def make_model(reviewed: Path | None, out: Path | None) -> tuple[dict[str, Any],
         "auc": None if figures.auc is None else round(figures.auc, 4),
     }
     path = out or MODEL_FILE
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return content, path
+
+
+def make_second(reviewed: Path | None, out: Path | None) -> tuple[dict[str, Any], Path]:
+    """A new head for the second stage, written to `out` (None: where the program reads it), measured on the test part.
+
+    Raises:
+        BadRequest: the extras `train` and `second` are not installed, or the reviewed messages can not be used.
+    """
+    try:
+        from watchwords import training, training_second
+        from watchwords.embedding import Embedder, EmbeddingError
+        from watchwords.second import SECOND_FILE, Head, SecondStage
+    except ModuleNotFoundError as missing:
+        raise BadRequest(
+            f"Training needs more packages ({missing.name} is not installed): "
+            "pip install 'evenkeel[server,train,second]'."
+        ) from None
+    try:
+        own = [] if reviewed is None else training.read_reviewed(reviewed)
+        embedder = Embedder.load()
+    except (OSError, training.TrainingError, EmbeddingError) as error:
+        raise BadRequest(str(error)) from None
+    content = training_second.train_second(
+        load_corpus(), load_lists(), embedder, _talk(), own, tell=lambda line: print(line, file=sys.stderr)
+    )
+    screener = Screener(load_lists(), load_model())
+    stage = SecondStage(embedder, Head(content))
+    for name, reading in (("first", screener.screen), ("both", both_stages(screener, stage))):
+        figures = quality(judge(_of_corpus(), reading))
+        content["measured"][f"test_part_{name}"] = {
+            "sensitivity": figures.sensitivity.value,
+            "urgent_flagged": figures.urgent_flagged.value,
+            "ppv": figures.ppv.value,
+            "alarms": figures.alarms.value,
+        }
+    path = out or SECOND_FILE
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return content, path
 

@@ -25,7 +25,8 @@ _CONTACT = "P"
 # What a list found is what a text is about, unless the model is sure of something else.
 _FAVOUR = 1.5
 
-_ABOUT = {
+# What a category is called in a reason.
+ABOUT = {
     "S": "suicide",
     "H": "self-harm",
     "O": "an overdose or medicine",
@@ -178,7 +179,7 @@ class Screener:
             spans = [_span(view, weighed.first, weighed.last)]
         start, end = min(start for start, _ in spans), max(end for _, end in spans)
         assert self.model is not None
-        reason = f"Taken together, the words read like a message about {_ABOUT[category]}."
+        reason = f"Taken together, the words read like a message about {ABOUT[category]}."
         return Found(f"model:{self.model.version}", category, level, start, end, view.name, reason, (), because)
 
     def _because(self, view: View, answer: Answer, rules: Sequence[str]) -> tuple[Because, ...]:

@@ -130,22 +130,11 @@ def train(
         reviewed: a provider's own reviewed messages.
         tell: told what is being done.
     """
-    labelled = of_part(corpus, TRAIN)
-    samples = [*_of_corpus(labelled), *_of_talk(talk), *_of_ordinary(), *reviewed, *_of_lists(matcher)]
+    samples = samples_of(corpus, matcher, talk, reviewed)
     tell(f"{len(samples)} texts")
     prepared = _Prepared.of(samples, matcher)
     tell(f"{prepared.rows.shape[1]} features")
-    levels = np.array([sample.level for sample in samples])
-    seen_not = np.zeros((len(samples), len(HEADS)))
-    for number, (learn, check) in enumerate(prepared.folds(), 1):
-        tell(f"fold {number} of {FOLDS}")
-        weights, bias = _fit(prepared, learn, held_out=True)
-        seen_not[check] = prepared.weigh(weights, bias)[check]
-    measured = np.array([sample.measured for sample in samples])
-    ordinary = np.array([sample.ordinary for sample in samples])[measured]
-    judged = _Judged(
-        seen_not[measured], levels[measured], prepared.best_rule[measured], prepared.only_weighed[measured], ordinary
-    )
+    judged = _judge_unseen(prepared, tell)
     thresholds = judged.thresholds()
     tell("all together")
     weights, bias = _fit(prepared, np.arange(len(samples)), held_out=False)
@@ -154,9 +143,9 @@ def train(
         "version": "",
         "heads": list(HEADS),
         "trained": {
-            "corpus": _digest(labelled),
+            "corpus": digest_of(of_part(corpus, TRAIN)),
             "lists": matcher.version,
-            "messages": int(measured.sum()),
+            "messages": sum(sample.measured for sample in samples),
             "reviewed": len(reviewed),
             "seed": SEED,
         },
@@ -169,6 +158,38 @@ def train(
     }
     content["version"] = version_of(content)
     return content
+
+
+def samples_of(
+    corpus: Sequence[Labelled], matcher: Matcher, talk: Sequence[str], reviewed: Sequence[Sample]
+) -> list[Sample]:
+    """Everything that teaches; of the corpus the train part alone."""
+    labelled = of_part(corpus, TRAIN)
+    return [*_of_corpus(labelled), *_of_talk(talk), *_of_ordinary(), *reviewed, *_of_lists(matcher)]
+
+
+def flagged_unseen(samples: Sequence[Sample], matcher: Matcher, tell: Callable[[str], None]) -> Any:
+    """Of each measured sample, in order, whether the filter flags it by weights that had not seen its family."""
+    judged = _judge_unseen(_Prepared.of(samples, matcher), tell)
+    thresholds = judged.thresholds()
+    return judged.flagged(thresholds)
+
+
+def _judge_unseen(prepared: "_Prepared", tell: Callable[[str], None]) -> "_Judged":
+    samples = prepared.samples
+    seen_not = np.zeros((len(samples), len(HEADS)))
+    for number, (learn, check) in enumerate(prepared.folds(), 1):
+        tell(f"fold {number} of {FOLDS}")
+        weights, bias = _fit(prepared, learn, held_out=True)
+        seen_not[check] = prepared.weigh(weights, bias)[check]
+    measured = np.array([sample.measured for sample in samples])
+    return _Judged(
+        seen_not[measured],
+        np.array([sample.level for sample in samples])[measured],
+        prepared.best_rule[measured],
+        prepared.only_weighed[measured],
+        np.array([sample.ordinary for sample in samples])[measured],
+    )
 
 
 def _of_corpus(labelled: Iterable[Labelled]) -> Iterator[Sample]:
@@ -482,10 +503,13 @@ class _Judged:
         fit = LogisticRegression(C=100.0).fit(self.answers[:, :1], self.levels >= 2)
         return [round(float(fit.coef_[0][0]), 4), round(float(fit.intercept_[0]), 4)]
 
+    def flagged(self, thresholds: Mapping[str, float]) -> Any:
+        """Which texts the thresholds make level 2 or more."""
+        return (self.answers[:, 0] >= thresholds["flag"]) | self._by_rule(thresholds["jest"])
+
     def figures(self, thresholds: Mapping[str, float]) -> dict[str, float]:
         """What the thresholds keep on these texts; base views only, so a little below what is screened with all."""
-        concern = self.answers[:, 0]
-        flagged = (concern >= thresholds["flag"]) | self._by_rule(thresholds["jest"])
+        flagged = self.flagged(thresholds)
         high, none = self.levels >= 2, self.levels == 0
         right = int((flagged & high).sum())
         return {
@@ -585,6 +609,7 @@ def _table(rows: Floats, keys: Sequence[int] | None = None) -> dict[str, Any]:
     return table
 
 
-def _digest(labelled: Sequence[Labelled]) -> str:
+def digest_of(labelled: Sequence[Labelled]) -> str:
+    """A short name for messages and their labels."""
     content = [[m.id, m.level, m.cats, m.text] for m in labelled]
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:12]

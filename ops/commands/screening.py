@@ -43,13 +43,14 @@ def watchwords_evaluate(
     file: Annotated[Path | None, typer.Argument(help='JSON lines with "text", "level" and "cats".')] = None,
     corpus: Annotated[bool, typer.Option("--corpus", help="The corpus's test part, which taught nothing.")] = False,
     lists_only: Annotated[bool, typer.Option("--lists-only", help="Without the model.")] = False,
+    second: Annotated[bool, typer.Option("--second", help="With the second stage; needs the extra `second`.")] = False,
     as_json: Json = False,
 ) -> None:
     """Say how well the filter does on labelled messages: sensitivity, PPV, AUC, alarms, with 95 % intervals."""
     from ops.screen import evaluate
     from watchwords.quality import lines_of
 
-    figures, versions = evaluate(file, corpus=corpus, lists_only=lists_only)
+    figures, versions = evaluate(file, corpus=corpus, lists_only=lists_only, second=second)
     answer(as_json, {"filter": versions, **figures.as_facts()}, f"filter {versions}", *lines_of(figures))
 
 
@@ -62,19 +63,23 @@ def watchwords_train(
     out: Annotated[
         Path | None, typer.Option(help="Where the model goes; without it, where the program reads it.")
     ] = None,
+    second: Annotated[
+        bool, typer.Option("--second", help="The second stage's head instead; needs the extra `second` too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make the model anew from the corpus's train part, the lists and ordinary talk. Needs the extra `train`."""
-    from ops.screen import make_model
+    from ops.screen import make_model, make_second
 
-    content, path = make_model(reviewed, out)
+    content, path = (make_second if second else make_model)(reviewed, out)
     facts = {name: content[name] for name in ("version", "trained", "thresholds", "measured")} | {"file": str(path)}
-    unseen = content["measured"]["unseen_families"]
-    test = content["measured"]["test_part"]
     answer(
         as_json,
         facts,
         f"model {content['version']} in {path}",
-        *(f"  families not seen: {name} {value}" for name, value in unseen.items()),
-        *(f"  test part: {name} {value}" for name, value in test.items()),
+        *(
+            f"  {part.replace('_', ' ').replace('unseen families', 'families not seen')}: {name} {value}"
+            for part, figures in content["measured"].items()
+            for name, value in figures.items()
+        ),
     )
