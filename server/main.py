@@ -8,6 +8,7 @@ import functools
 import gc
 import hashlib
 import hmac
+import os
 import signal
 import socket
 import time
@@ -15,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
@@ -27,10 +28,12 @@ from moderation.policy import DispositionPolicy
 from server.actions.gauges import keep_numbers
 from server.actions.invariants import check_obligations
 from server.actions.screening import Screening
+from server.actions.second_look import SecondLook
 from server.actions.services import Services
 from server.bus.in_process import InProcessBus
 from server.bus.port import Bus, Nudge
 from server.edges import Edges
+from server.errors import Misconfigured
 from server.ids import new_id
 from server.jobs.ladders import run_ladders
 from server.jobs.lease import JOBS, Lease
@@ -51,7 +54,10 @@ from server.web.app import build_app
 from server.web.patience import PatientHttp, patient
 from server.web.settings import DemoDoor, WebSettings
 from watchwords.matcher import Matcher
-from watchwords.model import Model
+from watchwords.model import Model, ModelError
+
+if TYPE_CHECKING:
+    from watchwords.second import SecondStage
 
 log = structlog.get_logger()
 WEB = Path(__file__).resolve().parent.parent / "clients" / "web"
@@ -103,6 +109,31 @@ def load_model() -> Model:
     return Model.load()
 
 
+@functools.cache
+def load_second() -> SecondStage:
+    """The second stage of the filter, read once per process, and only where the settings ask for it.
+
+    Raises:
+        Misconfigured: what it needs is not installed, or can not be used.
+    """
+    turn_off = "or unset EVENKEEL_SECOND_STAGE"
+    # Read when numpy is first loaded. One core at most: this shares the machine with what answers people.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    try:
+        from watchwords.embedding import EmbeddingError
+        from watchwords.second import SecondStage
+    except ModuleNotFoundError as missing:
+        raise Misconfigured(
+            f"EVENKEEL_SECOND_STAGE is on, and {missing.name} is not installed. Run `pip install "
+            f"'evenkeel[server,second]'`, and install ops/pins/second.txt with --no-deps, {turn_off}.",
+            field="second_stage",
+        ) from None
+    try:
+        return SecondStage.load()
+    except (EmbeddingError, ModelError) as error:
+        raise Misconfigured(f"EVENKEEL_SECOND_STAGE is on, and {error}, {turn_off}.", field="second_stage") from error
+
+
 def build_screening(
     settings: Settings, watch: Watch | None = None, now_ns: Callable[[], int] = time.monotonic_ns
 ) -> Screening:
@@ -120,6 +151,8 @@ async def open_services(
     """The service without its edges, closed at the end; lists and policies are checked before anything is opened."""
     watch, tracing = watch or Watch(), tracing or Tracing()
     screening = build_screening(settings, watch)
+    if settings.second_stage:
+        await asyncio.to_thread(load_second)
     ladders, attention = LadderPolicy.load(), AttentionPolicy.load()
     key = read_key(settings.key_file)
     store = await open_store(settings.database_url, key, kind=settings.kind)
@@ -238,6 +271,8 @@ def _works(
         ("lists", services.lists.follow()),
         ("shadow", services.lists.shadow.run()),
     ]
+    if settings.second_stage:
+        works += [("second", SecondLook(services, load_second()).run())]
     if settings.role != "hub":
         works += [("lease", lease.keep()), ("ladders", run_ladders(services, lease))]
         works += [("trials", run_trials(services, lease))]

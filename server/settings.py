@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     argon2_memory_kib: Annotated[int, Field(ge=8)] = 19_456
     argon2_passes: Annotated[int, Field(ge=1)] = 2
     screening_deadline_ms: Annotated[int, Field(ge=1, le=1_000)] = 50
+    # A slower reading of every message after its acknowledgement, which may raise a level; needs the extra `second`.
+    second_stage: bool = False
     ladder_poll_s: Annotated[float, Field(gt=0, le=5)] = 1.0
 
     @field_validator("database_url")

@@ -7,6 +7,7 @@ ever on a moderator's page.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -125,19 +126,30 @@ def _placed(
 ) -> tuple[Placed, ...]:
     found = placed_messages(conn, keys, places)
     levels = {} if case is None else cases.message_levels(conn, case)
+    added = {} if case is None else messages.added_findings(conn, case)
     return tuple(
-        Placed(seq, _still_noticed(_for_staff(record, requester), case, levels.get(record.id)))
+        Placed(seq, _noticed(_for_staff(record, requester), case, levels.get(record.id), _spans(added, record.id)))
         for seq, record in found
         if record is not None
     )
 
 
-def _still_noticed(item: AnyItem, case: str | None, level: int | None) -> AnyItem:
-    """A message of the case stays marked as such, at the level at which it came in, though it was edited since."""
+def _spans(found: Mapping[str, Sequence[Row[Any]]], message: str) -> tuple[FoundSpan, ...]:
+    return tuple(FoundSpan(f.category, f.level, f.start, f.end, f.reason) for f in found.get(message, ()))
+
+
+def _noticed(item: AnyItem, case: str | None, level: int | None, added: tuple[FoundSpan, ...]) -> AnyItem:
+    """A message of the case stays marked as such, at the level at which it came in, though it was edited since.
+
+    `added` is what the second stage found: the room is not told of it, those who answer the case are.
+    """
     view = item.view if isinstance(item, MessageItem) else None
-    if level is None or not isinstance(view, Shown | Held) or view.attention is not None:
+    if level is None or not isinstance(view, Shown | Held) or (view.attention is not None and not added):
         return item
-    return replace(item, view=replace(view, attention=Attention(level, case=case)))
+    before = view.attention or Attention(level, case=case)
+    most = max(before.level, *(span.level for span in added), 0)
+    noticed = replace(before, level=most, findings=(*added, *before.findings))
+    return replace(item, view=replace(view, attention=noticed))
 
 
 def _for_staff(record: MessageRecord, requester: Requester) -> AnyItem:

@@ -11,10 +11,11 @@ from sqlalchemy import Connection, and_, or_, select
 from moderation.cases import Outcome
 from moderation.ladders import Side
 from moderation.types import Level, Role
+from server.store.cases import SECOND
 from server.store.feeds import NEW
 from server.store.schema import account, case_message, event, finding, message, review_case
 
-_OWN_WORDS = ("message", "edit")
+_OWN_WORDS = ("message", "edit", SECOND)
 
 
 def worries(conn: Connection, subject: str, side: Side, since: datetime, but: str) -> list[datetime]:

@@ -23,8 +23,9 @@ from server.store.schema import account, case_history, case_message, message, no
 from server.store.unit import Tx
 
 RUNNING, ACKNOWLEDGED, MET = "running", "acknowledged", "met"
-# How a message came into a case, besides by what it says: somebody reported it, or staff acted on it.
-REPORT, ACT = "report", "act"
+# How a message came into a case, besides by what was found before it was stored: somebody reported it, staff acted on
+# it, or the second stage found it. The first and the last are no event of its room.
+REPORT, ACT, SECOND = "report", "act", "second"
 # What failed is tried again after so long, what was taken and never recorded after somewhat more than a call may last.
 RETRY_AFTER, CLAIM_FOR = timedelta(seconds=5), timedelta(seconds=12)
 
@@ -117,7 +118,7 @@ def message_levels(conn: Connection, case: str) -> dict[str, int]:
 def add_message(tx: Tx, case: str, message: str, level: int, origin: str) -> bool:
     """Note that a message belongs to a case; False if it did already. What was only reported is then more than that."""
     if holds_message(tx.conn, case, message):
-        if origin != REPORT:
+        if origin not in (REPORT, SECOND):
             here = (case_message.c.case == case) & (case_message.c.message == message)
             tx.conn.execute(update(case_message).where(here).values(origin=origin))
         return False

@@ -14,10 +14,10 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from moderation.types import Disposition, Level, Verdict
+from moderation.types import Disposition, Finding, Level, Verdict
 from server.protocol.frames import Person
 from server.rooms import MessageRecord, MessageState
-from server.store.cases import REPORT
+from server.store.cases import REPORT, SECOND
 from server.store.hot import Hot
 from server.store.keys import DataKey, Keyring, message_place
 from server.store.lists import Listed
@@ -51,6 +51,9 @@ _REPEATED: Final = Hot(
     ("client_id", "author"),
 )
 _FEED_OF: Final = Hot(select(message.c.feed).where(message.c.id == bindparam("message_id")), ("message_id",))
+# The check that adds its findings after a message was stored.
+SECOND_STAGE: Final = "second_stage"
+
 _FINDING: Final = Hot(
     insert(finding),
     ("message", "version", "n", "check", "category", "level", "entry_id", "start", "end", "reason"),
@@ -134,6 +137,44 @@ def insert_findings(tx: Tx, message_id: str, version: int, verdict: Verdict) -> 
             for n, f in enumerate(verdict.findings, 1)
         ],
     )
+
+
+def add_finding(tx: Tx, message_id: str, version: int, found: Finding) -> bool:
+    """Add a finding of a check that came later; False, and nothing is stored, if that check had one already."""
+    here = (finding.c.message == message_id) & (finding.c.version == version)
+    rows = tx.conn.execute(select(finding.c.n, finding.c.check).where(here)).all()
+    if any(row.check == found.check for row in rows):
+        return False
+    n = 1 + max((row.n for row in rows), default=0)
+    tx.conn.execute(
+        insert(finding).values(
+            message=message_id,
+            version=version,
+            n=n,
+            check=found.check,
+            category=found.category or "",
+            level=int(found.level),
+            entry_id=found.entry_id,
+            start=found.start,
+            end=found.end,
+            reason=found.reason,
+        )
+    )
+    return True
+
+
+def added_findings(conn: Connection, case: str) -> dict[str, list[Row[Any]]]:
+    """What the second stage found in the messages of a case as they read now, by message."""
+    query = (
+        select(finding)
+        .join(case_message, case_message.c.message == finding.c.message)
+        .join(message, (message.c.id == finding.c.message) & (message.c.version == finding.c.version))
+        .where(case_message.c.case == case, finding.c.check == SECOND_STAGE)
+    )
+    found: dict[str, list[Row[Any]]] = {}
+    for row in conn.execute(query):
+        found.setdefault(row.message, []).append(row)
+    return found
 
 
 def set_state(tx: Tx, message_id: str, state: MessageState, removed_by: str | None = None) -> None:
@@ -285,7 +326,7 @@ def _cases(conn: Connection, ids: Iterable[str]) -> Mapping[str, str]:
     pairs = conn.execute(
         select(case_message.c.message, case_message.c.case)
         # That somebody reported it is no event of its room, and would tell its readers so if it were.
-        .where(case_message.c.message.in_(wanted), case_message.c.origin != REPORT)
+        .where(case_message.c.message.in_(wanted), case_message.c.origin.not_in((REPORT, SECOND)))
         .order_by(case_message.c.at)
     ).all()
     return {row.message: row.case for row in pairs}
