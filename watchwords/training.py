@@ -62,6 +62,8 @@ LOST_AT_GATE = 0.03
 LEAST_TO_JUDGE = 30
 _NEVER = -99.0
 
+# Families of talk that needs nobody; the others of level 0 are there to be mistaken for something.
+ORDINARY_FAMILIES = ("d-", "po-", "rs-")
 ORDINARY = Path(__file__).parent / "model" / "ordinary.txt"
 SAMPLES_A_LINE, WEIGHT_OF_LINE = 10, 12.0
 WEIGHT_OF_TALK = 3.0
@@ -173,7 +175,7 @@ def train(
 
 def _of_corpus(labelled: Iterable[Labelled]) -> Iterator[Sample]:
     for message in labelled:
-        ordinary = not message.level and message.family.startswith("d-")
+        ordinary = not message.level and message.family.startswith(ORDINARY_FAMILIES)
         weight = WEIGHT_OF_TALK if ordinary else 1.0
         yield Sample(message.text, message.level, message.cats, message.family, weight, ordinary=ordinary)
 
