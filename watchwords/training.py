@@ -50,8 +50,9 @@ PHRASES_AN_ENTRY = 24
 WEIGHT_OF_PHRASES, WEIGHT_OF_EXAMPLE = 3.0, 0.5
 WEIGHT_OF_GREY, WEIGHT_OF_WINDOW = 0.6, 0.3
 
-# What the thresholds must keep, on messages of unseen families: of texts called 2 or more and not grey, the part that
-# is; alerts of the model's own and grey findings in a thousand ordinary messages; of texts called 3, the part that is.
+# What the thresholds must keep, on messages of unseen families: of texts that the model alone calls 2 or more and that
+# are not grey, the part that is; such alerts and grey findings in a thousand ordinary messages; of texts called 3, the
+# part that is.
 LEAST_PPV, MOST_ALERTS, MOST_GREY, LEAST_URGENT = 0.80, 3 / 1000, 20 / 1000, 0.75
 # Of messages with nothing but words that are often said in jest, the part that is meant and may be called grey.
 LOST_IN_JEST = 0.04
@@ -445,9 +446,8 @@ class _Judged:
         by_rule = self._by_rule(jest)
         best = (-1.0, 9.0)
         for flag in np.quantile(concern, np.linspace(0.3, 0.995, 160)):
-            flagged = (concern >= flag) | by_rule
-            right, wrong = (flagged & high).sum(), (flagged & (self.levels == 0)).sum()
-            own = flagged & ~by_rule
+            own = (concern >= flag) & ~by_rule
+            right, wrong = (own & high).sum(), (own & (self.levels == 0)).sum()
             if right < LEAST_PPV * (right + wrong) or own[self.ordinary].mean() > MOST_ALERTS:
                 continue
             best = max(best, (right / high.sum(), float(flag)))
