@@ -20,7 +20,6 @@ LYRICS = "lyrics"
 HELPLINE = "helpline"
 TRAINING = "training"
 IDIOM = "idiom_near"
-IN_JEST = "in_jest"
 
 TERMS = {
     NEGATED: "says that it is not so",
@@ -36,7 +35,6 @@ TERMS = {
     HELPLINE: "names a helpline or a crisis service",
     TRAINING: "speaks of training, study or policy",
     IDIOM: "uses a figure of speech nearby",
-    IN_JEST: "is worded as people do who do not mean it",
 }
 LOWERING = frozenset({NEGATED, PAST, QUOTED, HYPERBOLE})
 

@@ -115,8 +115,6 @@ def _toml(value: Any) -> str:
 
 def _cell(entry: dict[str, Any], name: str) -> Any:
     value = entry[name]
-    if name == "weighed":
-        return str(value).lower()
     if name not in MANY_VALUED:
         return value
     if any("\n" in one or "\r" in one for one in value):
@@ -131,9 +129,6 @@ def _value(name: str, cell: str, place: str) -> Any:
     try:
         if name in {"level", "version"}:
             return int(cell)
-        if name == "weighed":
-            return {"true": True, "false": False}[cell.lower()]
         return date.fromisoformat(cell) if name == "review_date" else cell
-    except (ValueError, KeyError):
-        forms = {"review_date": "a date like 2027-05-31", "weighed": "true or false"}
-        raise LexiconError(f"{place}: {name} is {cell!r}; write {forms.get(name, 'a number')}") from None
+    except ValueError:
+        raise LexiconError(f"{place}: {name} is {cell!r}; write a number, or a date like 2027-05-31") from None

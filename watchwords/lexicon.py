@@ -25,18 +25,7 @@ CATEGORIES = "SHOVAECGPX"
 _ALTERNATIVES = re.compile(r"\{([^{}]*)\}")
 _FRAGMENT = re.compile(r"%([a-z_]+)%")
 MANY_VALUED = ("phrases", "slots", "match", "no_match", "exceptions", "unless")
-ENTRY_FIELDS = (
-    "id",
-    "category",
-    "level",
-    "weighed",
-    "pattern",
-    "reason",
-    "source",
-    "reviewer",
-    "review_date",
-    *MANY_VALUED,
-)
+ENTRY_FIELDS = ("id", "category", "level", "pattern", "reason", "source", "reviewer", "review_date", *MANY_VALUED)
 _MOST_EXPANSIONS = 20_000
 
 
@@ -55,8 +44,7 @@ class Entry:
     `phrases` are folded and written out in full; `pattern` is re2 syntax over the folded text (of its slots, if it
     has any), or empty. Level 0 marks an idiom: whatever is found wholly inside it is dropped. `exceptions` are folded
     phrases, and `unless` other entries, that drop a match of this entry where they touch it. `match` and `no_match` are
-    texts that this entry must and must not find. `weighed` marks words that are said in jest as often as meant: a text
-    in which only such were found may be called grey by the model, never less.
+    texts that this entry must and must not find.
     """
 
     id: str
@@ -73,7 +61,6 @@ class Entry:
     unless: tuple[str, ...] = ()
     reviewer: str = ""
     review_date: date | None = None
-    weighed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +126,7 @@ def parse_lists(path: Path = LISTS) -> Parsed:
 def content_version(entries: list[Entry]) -> str:
     """A stable hash of all that entries find and say; where they stand in a file does not matter."""
     content = sorted(
-        [
-            *(e.id, e.category, e.level, e.weighed, e.reason),
-            *(sorted(e.phrases), e.pattern, sorted(e.exceptions), sorted(e.unless)),
-        ]
+        [e.id, e.category, e.level, e.reason, sorted(e.phrases), e.pattern, sorted(e.exceptions), sorted(e.unless)]
         for e in entries
     )
     return "w" + hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:12]
@@ -204,11 +188,6 @@ def _entry(table: dict[str, Any], fragments: dict[str, str], header: ListHeader,
         raise LexiconError(f"{where_named}: category must be one of {' '.join(CATEGORIES)}; correct it")
     if isinstance(level, bool) or level not in (0, 1, 2, 3):
         raise LexiconError(f"{where_named}: level must be 0, 1, 2 or 3; correct it")
-    weighed = table.get("weighed", False)
-    if not isinstance(weighed, bool) or (weighed and (level != 2 or category == "P")):
-        raise LexiconError(
-            f"{where_named}: weighed is true or false, and true at level 2 only, never for P; correct it"
-        )
     for name_of_text in ("reason", "source"):
         if not isinstance(table.get(name_of_text), str) or not table[name_of_text].strip():
             raise LexiconError(f"{where_named}: {name_of_text} is missing; write it in plain words")
@@ -239,7 +218,6 @@ def _entry(table: dict[str, Any], fragments: dict[str, str], header: ListHeader,
         unless=tuple(lists["unless"]),
         reviewer=reviewer,
         review_date=review,
-        weighed=weighed,
     )
 
 

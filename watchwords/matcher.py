@@ -110,10 +110,6 @@ class Matcher:
         """Why an entry is on the list, in the plain words that moderators see."""
         return self._entries[entry_id].reason
 
-    def is_weighed(self, entry_id: str) -> bool:
-        """Whether the model may call a text grey in which such entries alone were found (`lexicon.Entry`)."""
-        return self._entries[entry_id].weighed
-
     def find(self, text: str) -> tuple[Match, ...]:
         """Every entry of level 1 or more in the text, in the order of the text, adjusted for context.
 

@@ -52,8 +52,7 @@ class Thresholds:
     """Where weights become levels; all are log odds.
 
     `flag`: concern from which a text is level 2. `urgent`: the like for level 3, asked of level 2 only. `grey`: from
-    which a text is level 1, and `near`: concern from which it is. `jest`: concern below which a text is level 1 though
-    words were found that are often meant.
+    which a text is level 1, and `near`: concern from which it is.
     `gate`: below it nothing else is asked of a text in which the lists found nothing. `category`: from which a
     category is named besides the likeliest.
     """
@@ -62,7 +61,6 @@ class Thresholds:
     urgent: float
     grey: float
     near: float
-    jest: float
     gate: float
     category: float
 

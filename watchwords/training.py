@@ -29,10 +29,9 @@ from watchwords.common import load_common_words
 from watchwords.features import EXTRA_WORDS, Sentence, key_of, length_off, pieces_of, rules_of, sentences_of, windows
 from watchwords.labelled import TRAIN, Labelled, of_part
 from watchwords.lexicon import CATEGORIES
-from watchwords.matcher import Match, Matcher
+from watchwords.matcher import Matcher
 from watchwords.model import CONCERN, FORMAT, GREY, HEADS, URGENT, pack, version_of
 from watchwords.normalise import fold
-from watchwords.screening import HINT
 
 SEED = 20261123
 # Of everyday words only those up to this price have a row of their own: with all, the file is 1.8 MB instead of 0.9.
@@ -54,14 +53,8 @@ WEIGHT_OF_GREY, WEIGHT_OF_WINDOW = 0.6, 0.3
 # are not grey, the part that is; such alerts and grey findings in a thousand ordinary messages; of texts called 3, the
 # part that is.
 LEAST_PPV, MOST_ALERTS, MOST_GREY, LEAST_URGENT = 0.80, 3 / 1000, 20 / 1000, 0.75
-# Of messages with nothing but words that are often said in jest, the part that is meant and may be called grey.
-LOST_IN_JEST = 0.04
 # Of what would be noticed, the part that may be lost by asking one question first.
 LOST_AT_GATE = 0.03
-
-# From fewer messages nothing is concluded.
-LEAST_TO_JUDGE = 30
-_NEVER = -99.0
 
 # Families of talk that needs nobody; the others of level 0 are there to be mistaken for something.
 ORDINARY_FAMILIES = ("d-", "po-", "rs-")
@@ -146,9 +139,7 @@ def train(
         seen_not[check] = prepared.weigh(weights, bias)[check]
     measured = np.array([sample.measured for sample in samples])
     ordinary = np.array([sample.ordinary for sample in samples])[measured]
-    judged = _Judged(
-        seen_not[measured], levels[measured], prepared.best_rule[measured], prepared.only_weighed[measured], ordinary
-    )
+    judged = _Judged(seen_not[measured], levels[measured], prepared.best_rule[measured], ordinary)
     thresholds = judged.thresholds()
     tell("all together")
     weights, bias = _fit(prepared, np.arange(len(samples)), held_out=False)
@@ -218,12 +209,6 @@ def _of_lists(matcher: Matcher) -> Iterator[Sample]:
                 yield Sample(text, entry.level, cats, group, weight, measured=False)
 
 
-def _is_only_weighed(matches: Sequence[Match], matcher: Matcher) -> bool:
-    """Whether something serious was found and nothing but what is often said in jest."""
-    serious = [match for match in matches if match.level > 1 and not match.entry_id.startswith(HINT)]
-    return bool(serious) and all(match.level == 2 and matcher.is_weighed(match.entry_id) for match in serious)
-
-
 def _counts_rules(sample: Sample) -> bool:
     """Whether what the lists find in a message may teach: of those that they were mended on, in RULES_KEPT only."""
     if sample.level < 2:
@@ -242,7 +227,6 @@ class _Prepared:
     length_off: Any
     rules: Any
     best_rule: Any
-    only_weighed: Any
     rule_names: list[str]
     runs: list[int]
     run_kept: Any
@@ -284,7 +268,6 @@ class _Prepared:
                     for r, counts in zip(readings, counted, strict=True)
                 ]
             ),
-            np.array([_is_only_weighed(r.matches, matcher) for r in readings]),
             names,
             list(runs),
             np.array(run_df) >= FAMILIES_OF_RUN,
@@ -426,24 +409,13 @@ class _Judged:
     answers: Floats
     levels: Any
     best_rule: Any
-    only_weighed: Any
     ordinary: Any
-
-    def _jest(self) -> float:
-        """Concern below which what is often said in jest is called grey."""
-        meant = self.answers[self.only_weighed & (self.levels >= 2), 0]
-        return float(np.quantile(meant, LOST_IN_JEST)) if len(meant) >= LEAST_TO_JUDGE else _NEVER
-
-    def _by_rule(self, jest: float) -> Any:
-        """Which texts the lists make level 2 or more."""
-        return (self.best_rule >= 2) & ~(self.only_weighed & (self.answers[:, 0] < jest))
 
     def thresholds(self) -> dict[str, float]:
         """Where levels begin: the most sensitive concern that keeps PPV and alerts, then urgent and grey."""
         concern, urgent, grey = (self.answers[:, HEADS.index(head)] for head in (CONCERN, URGENT, GREY))
         high = self.levels >= 2
-        jest = self._jest()
-        by_rule = self._by_rule(jest)
+        by_rule = self.best_rule >= 2
         best = (-1.0, 9.0)
         for flag in np.quantile(concern, np.linspace(0.3, 0.995, 160)):
             own = (concern >= flag) & ~by_rule
@@ -474,7 +446,6 @@ class _Judged:
             "urgent": most,
             "grey": least_grey,
             "near": near,
-            "jest": min(jest, flag),
             "gate": float(min(np.quantile(noticed, LOST_AT_GATE), flag)) if len(noticed) else flag,
             "category": 0.0,
         }
@@ -487,7 +458,7 @@ class _Judged:
     def figures(self, thresholds: Mapping[str, float]) -> dict[str, float]:
         """What the thresholds keep on these texts; base views only, so a little below what is screened with all."""
         concern = self.answers[:, 0]
-        flagged = (concern >= thresholds["flag"]) | self._by_rule(thresholds["jest"])
+        flagged = (concern >= thresholds["flag"]) | (self.best_rule >= 2)
         high, none = self.levels >= 2, self.levels == 0
         right = int((flagged & high).sum())
         return {
