@@ -36,7 +36,7 @@ async def desk_beside(stage: Stage) -> AsyncIterator[tuple[Desk, str]]:
     async with open_services(settings_of(stage.trial)) as services:
         await services.lists.start()
         people, tokens = [], []
-        for name, role in (("Sam", Role.MODERATOR), ("Morgan", Role.MODERATOR_LEAD), ("Lea", Role.CLINICAL_LEAD)):
+        for name, role in (("Ashby", Role.MODERATOR), ("Morgan", Role.MODERATOR_LEAD), ("Lea", Role.CLINICAL_LEAD)):
             await create_staff(services, name, role, PASSWORD)
             entered = await sign_in(services, origin(), name, PASSWORD)
             people.append(entered.requester)
