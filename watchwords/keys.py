@@ -121,11 +121,20 @@ def _spellings(node: tuple[Any, Any]) -> frozenset[str] | None:
 
 def _product(sequence: Iterable[tuple[Any, Any]]) -> frozenset[str] | None:
     out = frozenset({""})
+    letters: list[str] = []  # that follow all of them: added together, for most of a pattern is plain words
     for node in sequence:
+        if node[0] is LITERAL:
+            letters.append(chr(node[1]))
+            continue
         spelt = _spellings(node)
         if spelt is None or len(out) * len(spelt) > MOST_KEYS:
             return None
-        out = frozenset(before + after for before in out for after in spelt)
+        tail = "".join(letters)
+        letters.clear()
+        out = frozenset([before + tail + after for before in out for after in spelt])
+    if letters:
+        tail = "".join(letters)
+        out = frozenset([before + tail for before in out])
     return out
 
 
