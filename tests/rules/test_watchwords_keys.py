@@ -8,7 +8,7 @@ import pytest
 import re2
 
 from server.main import load_lists
-from watchwords.keys import MOST_KEYS, SHORTEST_KEY, keys_of
+from watchwords.keys import MOST_TOGETHER, SHORTEST_KEY, keys_of
 from watchwords.labelled import load_corpus
 from watchwords.normalise import normalise
 from watchwords.patterns import Patterns
@@ -52,5 +52,5 @@ def test_keys_are_few_and_of_some_length() -> None:
     for entry in load_lists().lexicon.entries:
         keys = keys_of(entry.pattern) if entry.pattern else None
         if keys is not None:
-            assert len(keys) <= MOST_KEYS
+            assert len(keys) <= MOST_TOGETHER
             assert min(map(len, keys)) >= SHORTEST_KEY
