@@ -27,13 +27,14 @@ _NOT_BLANK = re.compile(r"[!-~]")
 def watchwords_check(screener: Screener) -> Check:
     """The check against the watchword lists and their model: one finding for each match, and one if the model raises.
 
-    Names are read with the lists alone: the model was made from messages, and one word is none.
+    Names are read with the lists alone: the model was made from messages, and one word is none. A member's text with
+    more strange words than are worked out for one text is not clean, whatever else was found: somebody has to read it.
     """
     names = Screener(screener.matcher)
 
     def check(submission: Submission, text: str) -> list[Finding]:
         said = (names if submission.text_kind is TextKind.NICKNAME else screener).screen(text)
-        return [
+        findings = [
             Finding(
                 "watchwords",
                 Category(found.category),
@@ -45,6 +46,10 @@ def watchwords_check(screener: Screener) -> Check:
             )
             for found in said.findings
         ]
+        if said.is_cut_short and submission.author_role is Role.MEMBER:
+            reason = "Holds more strange words than can be worked out: not wholly screened, somebody has to read it."
+            findings.append(Finding("watchwords", None, Level.HIGH_NEED, UNREADABLE, 0, 0, reason))
+        return findings
 
     return check
 

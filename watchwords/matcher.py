@@ -8,11 +8,12 @@ import re
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
 import ahocorasick_rs
 
 from watchwords.context import adjust
-from watchwords.lexicon import Entry, Lexicon, load_lexicon
+from watchwords.lexicon import LISTS, Entry, Lexicon
 from watchwords.normalise import View
 from watchwords.patterns import Patterns
 from watchwords.reading import Reader, Work
@@ -97,9 +98,15 @@ class Matcher:
         self._reader = Reader(_vocabulary(lexicon))
 
     @classmethod
-    def load(cls) -> "Matcher":
-        """The matcher for the lists that come with the program, with their examples checked."""
-        return cls(load_lexicon())
+    def load(cls, path: Path = LISTS) -> "Matcher":
+        """The matcher for the lists that come with the program, or for others, with their examples checked.
+
+        Raises:
+            LexiconError: anything is wrong with the lists.
+        """
+        from watchwords.lint import load_matcher
+
+        return load_matcher(path)
 
     @property
     def entry_count(self) -> int:

@@ -6,6 +6,7 @@ import ahocorasick_rs
 import re2
 
 from watchwords.keys import keys_of
+from watchwords.lexicon import compiled
 
 
 class Patterns:
@@ -15,7 +16,7 @@ class Patterns:
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        self._compiled = tuple(re2.compile(pattern.encode("ascii")) for pattern in patterns)
+        self._compiled = tuple(map(compiled, patterns))
         places: dict[str, list[int]] = {}
         self._keyless: list[int] = []
         self._set = re2.Set.SearchSet()

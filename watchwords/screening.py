@@ -6,11 +6,11 @@ lowers one, so no list entry can be silenced by numbers.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from watchwords.features import rules_of
 from watchwords.lexicon import CATEGORIES
-from watchwords.matcher import Match, Matcher
+from watchwords.matcher import Match, Matcher, Reading
 from watchwords.model import CONCERN, GREY, URGENT, Answer, Model, Weighed
 from watchwords.normalise import View
 
@@ -73,13 +73,15 @@ class Found:
 class Screened:
     """What is to be said of a text. `score` orders texts within and across levels: the level is its whole part.
 
-    `cats` holds letters of CATEGORIES, the main one first; empty at level 0.
+    `cats` holds letters of CATEGORIES, the main one first; empty at level 0. `is_cut_short`: strange words were left
+    as they are because the allowance of one text was used up, so that what they hide is not in the rest.
     """
 
     level: int
     score: float
     cats: tuple[str, ...]
     findings: tuple[Found, ...]
+    is_cut_short: bool = False
 
 
 class Screener:
@@ -104,6 +106,10 @@ class Screener:
     def screen(self, text: str) -> Screened:
         """The verdict on a text. Never raises for any text; time is linear in the text."""
         reading = self.matcher.read(text)
+        said = self._said(reading)
+        return replace(said, is_cut_short=True) if reading.work.is_cut_short else said
+
+    def _said(self, reading: Reading) -> Screened:
         # Hints teach the model and say nothing by themselves: "beans" is a word for cuts, and beans.
         matches = tuple(match for match in reading.matches if not match.entry_id.startswith(HINT))
         if self.model is None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from server.main import load_lists
 from watchwords.context import LOWERING, TERMS
-from watchwords.matcher import Match, Matcher
+from watchwords.matcher import Match
 
-MATCHER = Matcher.load()
+MATCHER = load_lists()
 
 
 def found(text: str) -> tuple[Match, ...]:

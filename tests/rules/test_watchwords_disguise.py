@@ -11,13 +11,14 @@ from functools import cache
 
 import pytest
 
+from server.main import load_lists
 from tests.rules.disguises import DISGUISES, GOALS
 from watchwords.labelled import TRAIN, load_corpus, of_part
 from watchwords.lookalikes import lookalikes
 from watchwords.matcher import Matcher
 from watchwords.normalise import fold
 
-MATCHER = Matcher.load()
+MATCHER = load_lists()
 # A text that is disguised already, or is of a language that nobody spaces out so, can be lost a second time: the goals
 # are set for plain texts, so every kind is given this much.
 SLACK = 0.04

@@ -9,10 +9,11 @@ from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
 from ops.bench.hostile import hostile_texts
-from watchwords.matcher import MOST_PLAIN_VIEWS, Match, Matcher
+from server.main import load_lists
+from watchwords.matcher import MOST_PLAIN_VIEWS, Match
 from watchwords.reading import LETTERS, LETTERS_A_WINDOW, WINDOW, Work
 
-MATCHER = Matcher.load()
+MATCHER = load_lists()
 VOCABULARY = sorted({word for entry in MATCHER.lexicon.entries for phrase in entry.phrases for word in phrase.split()})
 SIZE = 10_000
 # Base, words, joined and despaced; all but the words repaired besides; and two read plainly.

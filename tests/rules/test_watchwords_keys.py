@@ -7,9 +7,9 @@ import random
 import pytest
 import re2
 
-from watchwords.keys import MOST_KEYS, SHORTEST_KEY, keys_of
+from server.main import load_lists
+from watchwords.keys import MOST_TOGETHER, SHORTEST_KEY, keys_of
 from watchwords.labelled import load_corpus
-from watchwords.lexicon import load_lexicon
 from watchwords.normalise import normalise
 from watchwords.patterns import Patterns
 
@@ -35,7 +35,7 @@ def test_keys_stand_in_every_match(pattern: str, keys: set[str] | None) -> None:
 
 def test_no_pattern_of_the_lists_is_hidden_by_its_keys() -> None:
     """Each pattern tried by itself on a third of the corpus finds nothing that its keys had ruled out."""
-    patterns = [entry.pattern for entry in load_lexicon().entries if entry.pattern]
+    patterns = [entry.pattern for entry in load_lists().lexicon.entries if entry.pattern]
     known, plain = Patterns(patterns), [re2.compile(pattern.encode("ascii")) for pattern in patterns]
     found = 0
     for message in random.Random(7).sample(load_corpus(), 1_900):
@@ -49,8 +49,8 @@ def test_no_pattern_of_the_lists_is_hidden_by_its_keys() -> None:
 
 def test_keys_are_few_and_of_some_length() -> None:
     """What a list's keys may cost is bounded, and none stands in nearly every text."""
-    for entry in load_lexicon().entries:
+    for entry in load_lists().lexicon.entries:
         keys = keys_of(entry.pattern) if entry.pattern else None
         if keys is not None:
-            assert len(keys) <= MOST_KEYS
+            assert len(keys) <= MOST_TOGETHER
             assert min(map(len, keys)) >= SHORTEST_KEY

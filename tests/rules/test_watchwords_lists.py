@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from server.main import load_lists
 from watchwords.exchange import from_csv, from_toml, to_csv, to_toml
 from watchwords.lexicon import LISTS, LexiconError, load_lexicon
 from watchwords.lint import lint, overdue
 from watchwords.matcher import Matcher
 
-MATCHER = Matcher.load()
+MATCHER = load_lists()
 
 HEAD = '[list]\nname = "t"\nversion = 1\nowner = "o"\nreview_date = 2027-01-01\n'
 ENTRY = """

@@ -21,6 +21,7 @@ from moderation.policy import DispositionPolicy
 from moderation.types import Level, Role, RoomKind, Submission, TextKind
 from ops.screen import evaluate, make_model
 from server.errors import BadRequest
+from server.main import load_lists, load_model
 from watchwords.__main__ import BAD_LINE, FINE, screen
 from watchwords.features import (
     EXTRA_WORDS,
@@ -34,14 +35,13 @@ from watchwords.features import (
     word_of,
 )
 from watchwords.labelled import TRAIN, load_corpus, of_part
-from watchwords.matcher import Matcher
 from watchwords.model import MODEL_FILE, Model, ModelError, version_of
 from watchwords.normalise import fold
 from watchwords.quality import area, judge, quality, wilson
 from watchwords.screening import Screened, Screener
 
-MATCHER = Matcher.load()
-MODEL = Model.load()
+MATCHER = load_lists()
+MODEL = load_model()
 SCREENER = Screener(MATCHER, MODEL)
 URGENT = "I am going to kill myself tonight"
 

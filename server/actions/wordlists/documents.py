@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from server.errors import BadRequest
-from watchwords.lexicon import LISTS, LexiconError, load_lexicon
+from watchwords.lexicon import LISTS, LexiconError
 from watchwords.matcher import Matcher
 
 # The name of a list to its TOML text.
@@ -113,7 +113,7 @@ def compiled(documents: Documents) -> Matcher:
                 raise Faulty("A list is named in lower-case words and hyphens, such as self-harm.", field="list")
             (folder / f"{stem}.toml").write_text(text, encoding="utf-8")
         try:
-            return Matcher(load_lexicon(folder))
+            return Matcher.load(folder)
         except LexiconError as error:
             raise Faulty(str(error).replace(f"{folder}/", "")) from error
         except UnicodeEncodeError as error:
