@@ -11,10 +11,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from moderation.types import Role, RoomKind
 from server.ids import new_id
 from server.store.keys import Keyring, message_place
 from server.store.schema import account, message, room, word_fire, word_trial
 from server.store.unit import Tx
+from server.store.workload import forget_hours
 
 
 class TrialKind(StrEnum):
@@ -67,11 +69,18 @@ class Fire:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A stored message to be tried; `text` is None where its body can not be opened."""
+    """A stored message to be tried; `text` is None where its body can not be opened.
+
+    `level` is what the filter said when it was written. `room_kind` is None where the room is gone, and for what staff
+    wrote: no case comes of that.
+    """
 
     id: str
     version: int
     text: str | None
+    at: datetime
+    level: int
+    room_kind: RoomKind | None
 
 
 def insert_trial(tx: Tx, new: NewTrial) -> str:
@@ -131,6 +140,7 @@ def begin_trial(tx: Tx, trial: str, total: int) -> bool:
     if not tx.conn.execute(mine.values(state=TrialState.RUNNING, done=0, unreadable=0, total=total)).rowcount:
         return False
     tx.conn.execute(delete(word_fire).where(word_fire.c.trial == trial))
+    forget_hours(tx, trial)
     return True
 
 
@@ -210,23 +220,28 @@ def messages_since(conn: Connection, since: datetime) -> int:
 def page_of_messages(conn: Connection, keys: Keyring, since: datetime, after: str, most: int) -> list[Stored]:
     """The next messages after an id, in the order of their ids, with their bodies opened where that can be."""
     query = (
-        select(message.c.id, message.c.version, message.c.body, message.c.key_id)
+        select(*(message.c[name] for name in ("id", "version", "body", "key_id", "at", "level")))
         .where(message.c.id > after, message.c.at >= since)
         .order_by(message.c.id)
         .limit(most)
     )
+    rows = conn.execute(query).all()
+    kinds = kinds_of_rooms(conn, [row.id for row in rows], by=Role.MEMBER)
     found: list[Stored] = []
-    for row in conn.execute(query):
+    for row in rows:
         key = keys.by_id(conn, row.key_id)
         text = None if key is None else key.open(message_place(row.id, row.version), bytes(row.body))
-        found.append(Stored(row.id, row.version, text))
+        kind = kinds.get(row.id)
+        found.append(Stored(row.id, row.version, text, row.at, row.level, None if kind is None else RoomKind(kind)))
     return found
 
 
-def kinds_of_rooms(conn: Connection, refs: Sequence[str]) -> dict[str, str]:
-    """In which kind of room each of these messages was written; one that is gone is left out."""
+def kinds_of_rooms(conn: Connection, refs: Sequence[str], *, by: Role | None = None) -> dict[str, str]:
+    """In which kind of room each of these messages was written; one that is gone, or not by such, is left out."""
     feed_of_room = "room:" + room.c.id
     query = select(message.c.id, room.c.kind).join(room, feed_of_room == message.c.feed)
+    if by is not None:
+        query = query.join(account, account.c.id == message.c.author).where(account.c.role == by)
     return {row.id: row.kind for row in conn.execute(query.where(message.c.id.in_(refs)))}
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from starlette.responses import Response
 
+from moderation.workload import rounded
 from server.errors import BadRequest, Conflict, Refused, ServiceError
 from server.web import verbs
 from server.web.forms import strict
@@ -81,7 +82,13 @@ async def version_page(visit: Visit) -> Response:
 async def _version(visit: Visit, version: str, error: ServiceError | None = None) -> Response:
     page = await verbs.viewing.version_page(visit.services, visit.who, version)
     return visit.page(
-        "words_version.jinja", 200 if error is None else error.status, here="staff", v=page, when=when, error=error
+        "words_version.jinja",
+        200 if error is None else error.status,
+        here="staff",
+        v=page,
+        when=when,
+        rounded=rounded,
+        error=error,
     )
 
 
@@ -130,7 +137,8 @@ async def decide(visit: Visit) -> Response:
 
 async def trial_page(visit: Visit) -> Response:
     page = await verbs.viewing.trial_page(visit.services, visit.who, visit.path("trial"))
-    return visit.page("words_trial.jinja", here="staff", p=page, when=when, is_lead=visit.who.role in verbs.LEADS)
+    is_lead = visit.who.role in verbs.LEADS
+    return visit.page("words_trial.jinja", here="staff", p=page, when=when, rounded=rounded, is_lead=is_lead)
 
 
 async def stop_trial(visit: Visit) -> Response:

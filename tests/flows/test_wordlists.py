@@ -183,7 +183,10 @@ async def test_stored_lists_that_do_not_load_leave_the_shipped_ones_and_raise_an
     [
         (Change(Kind.ADD, "crisis", text=ENTRY.replace("level = 2", "level = 7")), "level must be 0, 1, 2 or 3"),
         (Change(Kind.ADD, "crisis", text=ENTRY.replace(WORDS, "something else")), "match example 1 is not found"),
-        (Change(Kind.ADD, "crisis", text=ENTRY.replace("squashed turnip", "of the")), "that need nobody; narrow the entry"),
+        (
+            Change(Kind.ADD, "crisis", text=ENTRY.replace("squashed turnip", "of the")),
+            "that need nobody; narrow the entry",
+        ),
         (Change(Kind.ADD, "crisis", text=ENTRY + "x = ["), "not valid TOML"),
         (Change(Kind.ADD, "nowhere", text=ENTRY), "no list called nowhere"),
         (Change(Kind.REMOVE, "crisis", entry="c-nothing"), "no entry 'c-nothing'"),
