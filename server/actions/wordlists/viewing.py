@@ -50,7 +50,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class TrialLine:
-    """One trial, with its counts: `new` and `lost` are texts that would be, or would not be, flagged any more."""
+    """One trial, with its counts: `new` and `lost` are texts that would be, or would not be, flagged any more.
+
+    `by` is the name of whoever asked, or `operator:` and an account of the machine.
+    """
 
     id: str
     kind: str
@@ -296,7 +299,7 @@ def _trial(conn: Connection, row: Row[Any], digest: str) -> TrialLine:
         id=row.id,
         kind=row.kind,
         state=row.state,
-        by=row.name or "",
+        by=row.name or row.asked_by,
         at=row.asked_at,
         until=row.until,
         days=row.days,
