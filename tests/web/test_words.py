@@ -176,7 +176,7 @@ async def test_a_text_is_tried_with_every_reading_and_why(office: Site) -> None:
     shown = read(answer.text)
     assert "Every reading of it" in shown.text
     assert "i dont want to kill myself" in shown.by_class["ek-views"][0]
-    assert "Lowered: it is said not to be so." in shown.text
+    assert "The text around it says that it is not so, which lowers it." in shown.text
     assert before == after
 
 
