@@ -83,11 +83,15 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What there is now, what there would be, and the difference, which is surer than the two ends suggest."""
+    """What there is now, what there would be, and the difference, which is surer than the two ends suggest.
+
+    `is_moved`: some text came or went.
+    """
 
     now: Estimate
     then: Estimate
     more: Estimate
+    is_moved: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +199,7 @@ class _Periods:
             self._rate(count for count in mine if count.after in levels),
             # What adds entries loses nothing: a kind of which there is none at all makes the other no less sure.
             _combined([part for part in ((gained, 1), (lost, -1)) if part[0].mean] or [(gained, 1), (lost, -1)]),
+            gained.mean > 0 or lost.mean > 0,
         )
 
     def _rate(self, counted: Iterable[HourCount]) -> Estimate:
@@ -282,7 +287,8 @@ def _share(
 
 
 def _times(change: Change, share: Estimate) -> Change:
-    return Change(*(_product(part, share) for part in (change.now, change.then, change.more)))
+    now, then, more = (_product(part, share) for part in (change.now, change.then, change.more))
+    return Change(now, then, more, change.is_moved)
 
 
 def _product(one: Estimate, share: Estimate) -> Estimate:
@@ -291,10 +297,14 @@ def _product(one: Estimate, share: Estimate) -> Estimate:
 
 
 def _summed(changes: Sequence[Change]) -> Change:
+    """All of them together. Where nothing is said, and what nothing moves, makes the sum no less sure."""
+    there = [change for change in changes if change.now.mean or change.then.mean] or changes[:1]
+    moved = [change for change in there if change.is_moved] or there[:1]
     return Change(
-        _combined([(change.now, 1) for change in changes]),
-        _combined([(change.then, 1) for change in changes]),
-        _combined([(change.more, 1) for change in changes]),
+        _combined([(change.now, 1) for change in there]),
+        _combined([(change.then, 1) for change in there]),
+        _combined([(change.more, 1) for change in moved]),
+        any(change.is_moved for change in there),
     )
 
 

@@ -212,36 +212,40 @@ def has_fire(conn: Connection, trial: str, ref: str) -> bool:
     return conn.execute(query).first() is not None
 
 
-def messages_since(conn: Connection, since: datetime) -> int:
-    """How many messages were stored at or after a time."""
-    return int(conn.execute(select(func.count()).select_from(message).where(message.c.at >= since)).scalar_one())
+def messages_between(conn: Connection, since: datetime, until: datetime) -> int:
+    """How many messages were stored in [since, until]."""
+    query = select(func.count()).select_from(message).where(message.c.at.between(since, until))
+    return int(conn.execute(query).scalar_one())
 
 
-def page_of_messages(conn: Connection, keys: Keyring, since: datetime, after: str, most: int) -> list[Stored]:
-    """The next messages after an id, in the order of their ids, with their bodies opened where that can be."""
+def page_of_messages(
+    conn: Connection, keys: Keyring, since: datetime, until: datetime, after: str, most: int
+) -> list[Stored]:
+    """The next messages of [since, until] after an id, in the order of their ids, opened where that can be."""
     query = (
-        select(*(message.c[name] for name in ("id", "version", "body", "key_id", "at", "level")))
-        .where(message.c.id > after, message.c.at >= since)
+        select(*(message.c[name] for name in ("id", "version", "body", "key_id", "at", "level", "feed", "author")))
+        .where(message.c.id > after, message.c.at.between(since, until))
         .order_by(message.c.id)
         .limit(most)
     )
     rows = conn.execute(query).all()
-    kinds = kinds_of_rooms(conn, [row.id for row in rows], by=Role.MEMBER)
+    names = {row.feed.partition(":")[2] for row in rows}
+    kinds = {r.id: RoomKind(r.kind) for r in conn.execute(select(room.c.id, room.c.kind).where(room.c.id.in_(names)))}
+    written = select(account.c.id).where(account.c.id.in_({row.author for row in rows}), account.c.role == Role.MEMBER)
+    members = set(conn.execute(written).scalars())
     found: list[Stored] = []
     for row in rows:
         key = keys.by_id(conn, row.key_id)
         text = None if key is None else key.open(message_place(row.id, row.version), bytes(row.body))
-        kind = kinds.get(row.id)
-        found.append(Stored(row.id, row.version, text, row.at, row.level, None if kind is None else RoomKind(kind)))
+        kind = kinds.get(row.feed.partition(":")[2]) if row.author in members else None
+        found.append(Stored(row.id, row.version, text, row.at, row.level, kind))
     return found
 
 
-def kinds_of_rooms(conn: Connection, refs: Sequence[str], *, by: Role | None = None) -> dict[str, str]:
-    """In which kind of room each of these messages was written; one that is gone, or not by such, is left out."""
+def kinds_of_rooms(conn: Connection, refs: Sequence[str]) -> dict[str, str]:
+    """In which kind of room each of these messages was written; one that is gone is left out."""
     feed_of_room = "room:" + room.c.id
     query = select(message.c.id, room.c.kind).join(room, feed_of_room == message.c.feed)
-    if by is not None:
-        query = query.join(account, account.c.id == message.c.author).where(account.c.role == by)
     return {row.id: row.kind for row in conn.execute(query.where(message.c.id.in_(refs)))}
 
 

@@ -69,7 +69,7 @@ async def test_a_proposal_goes_all_its_way_in_two_minutes(demo: Running) -> None
 
     jo.do(page, "stored", span="2")
     forecast = await until(lambda: jo.see(page) if "A night shift" in jo.see(page) else None, "a forecast")
-    assert "The duty clinician would be called so many times more in a night shift" in forecast
+    assert re.search(r"A night shift: \+[\d.]+ \([\d.]+ to [\d.]+\) alerts", forecast)
 
     jo.do(page, "shadow", span="1")
     shadow = re.search(rf'href="({HERE}/trials/[^"]+)">New messages, in shadow', jo.see(page))

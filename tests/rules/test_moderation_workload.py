@@ -192,3 +192,10 @@ def test_what_something_else_found_already_is_no_new_alert(
 def test_figures_are_no_finer_than_they_are_sure(estimate: Estimate, written: tuple[str, str, str]) -> None:
     """Tenths only where they mean something, ends rounded outwards, and no minus nothing."""
     assert rounded(estimate) == written
+
+
+def test_rooms_where_nothing_is_said_make_calls_no_less_sure() -> None:
+    """A new kind of alert in community rooms is as sure as itself: what does not change adds nothing."""
+    grey = hours(10, (9, 23), (Level.GREY, Level.GREY))
+    made = told(clean(10) + grey + hours(10, (22,), NEW), 10)
+    assert made.load("clinician").night.more == made.load("alerts").night.more

@@ -42,7 +42,7 @@ MOST_HOURS: Final = 14 * 24
 MOST_DAYS: Final = 365
 # For how long the bodies of stored messages may be opened for one back-test, and a corpus be read.
 BODIES_FOR: Final = timedelta(hours=2)
-PAGE: Final = 200
+PAGE: Final = 50
 SHOWN: Final = 100
 
 # What a workload forecast counts by: the beginning of the hour, and the side of the wall.
@@ -189,7 +189,8 @@ async def _run(services: Services, trial: str) -> TrialState | None:
         if row is None or version is None or version.digest != row.digest:
             raise Refused("What was to be tried is not proposed any more.")
         stored = row.kind == TrialKind.STORED
-        total = wordtrials.messages_since(conn, row.asked_at - timedelta(days=row.days)) if stored else len(corpus())
+        since = row.asked_at - timedelta(days=row.days)
+        total = wordtrials.messages_between(conn, since, row.asked_at) if stored else len(corpus())
         return row, wordlists.content(conn, row.against), wordlists.content(conn, row.word_version), total
 
     await asyncio.to_thread(corpus)
@@ -252,7 +253,7 @@ async def _pages(services: Services, row: Row[Any]) -> AsyncIterator[Sequence[Te
     # Ids begin with the time, which in a real service is the clock's: nothing older is looked at.
     after = first_id_at(to_ms(since) - 60_000) if store.kind == PRODUCTION else ""
     while page := await store.read(
-        lambda conn, after=after: wordtrials.page_of_messages(conn, store.keys, since, after, PAGE)  # type: ignore[misc]
+        lambda conn, after=after: wordtrials.page_of_messages(conn, store.keys, since, row.asked_at, after, PAGE)  # type: ignore[misc]
     ):
         after = page[-1].id
         yield [_text(stored) for stored in page]
