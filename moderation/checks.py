@@ -11,6 +11,7 @@ from collections.abc import Callable
 from itertools import groupby, pairwise
 
 from moderation.types import UNREADABLE, Category, Finding, Level, Role, Submission, TextKind
+from watchwords.context import plainly
 from watchwords.language import is_readable
 from watchwords.screening import Screener
 
@@ -42,7 +43,7 @@ def watchwords_check(screener: Screener) -> Check:
                 found.entry_id,
                 found.start,
                 found.end,
-                " ".join((found.reason, *(f"({note})" for note in found.adjustments))),
+                f"{found.reason} {plainly(found.adjustments)}".rstrip(),
             )
             for found in said.findings
         ]

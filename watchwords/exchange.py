@@ -46,9 +46,13 @@ def to_toml(given: WrittenList) -> str:
     lines = ["[list]", *_assignments(_header_values(given.header))]
     if given.fragments:
         lines += ["", "[fragments]", *_assignments(given.fragments)]
-    for entry in given.entries:
-        lines += ["", "[[entry]]", *_assignments({name: entry[name] for name in ENTRY_FIELDS if name in entry})]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + "".join(f"\n{entry_to_toml(entry)}" for entry in given.entries)
+
+
+def entry_to_toml(entry: dict[str, Any]) -> str:
+    """One entry of a list as TOML, with its heading."""
+    fields = {name: entry[name] for name in ENTRY_FIELDS if name in entry}
+    return "\n".join(["[[entry]]", *_assignments(fields)]) + "\n"
 
 
 def from_csv(source: str, where: str = "list.csv") -> WrittenList:
@@ -77,6 +81,12 @@ def from_csv(source: str, where: str = "list.csv") -> WrittenList:
             case kind:
                 raise LexiconError(f"{place}: the kind is {kind!r}; write list, fragment or entry")
     return WrittenList(read_header(header, where), fragments, tuple(entries))
+
+
+def entry_lines(source: str) -> tuple[int, ...]:
+    """On which line of a CSV text that `from_csv` reads each entry ends, in their order."""
+    rows = csv.DictReader(io.StringIO(source, newline=""))
+    return tuple(rows.line_num for row in rows if row.get("kind") == "entry")
 
 
 def to_csv(given: WrittenList) -> str:

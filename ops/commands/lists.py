@@ -1,15 +1,17 @@
-"""The watchword lists as documents: checking them, and handing them out and taking them in.
+"""The watchword lists as documents: checking them, handing them out, taking them in, and trying them.
 
 The commands join the group that `ops.commands.screening` begins; `watchwords` here is that group, complete.
 """
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ops.commands.given import DatabaseUrl, say, settings_given
 from ops.commands.screening import watchwords
 from ops.output import Json, answer, speaks_plainly
 
@@ -44,3 +46,36 @@ def watchwords_convert(
     from ops.lists import convert_list
 
     convert_list(source, target)
+
+
+@watchwords.command("backtest")
+@speaks_plainly
+def watchwords_backtest(
+    proposal: Annotated[
+        str, typer.Argument(help="Its id, the last part of its page's address. Without it, the newest.")
+    ] = "",
+    lists: Annotated[
+        Path | None,
+        typer.Option("--lists", exists=True, help="A folder of lists, or one list: on the corpus, without a service."),
+    ] = None,
+    corpus: Annotated[bool, typer.Option("--corpus", help="On the labelled messages, not on stored ones.")] = False,
+    days: Annotated[int, typer.Option(min=1, max=365, help="Of stored messages.")] = 30,
+    database_url: DatabaseUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Say what proposed lists would find that those in use do not, what they would lose, and whom that would call.
+
+    The running service carries it out at low priority; without one it is done here. Counts only, never a text.
+    """
+    from ops.backtest import check, facts_of, lines_of, try_lists, try_proposal
+    from server.errors import BadRequest
+
+    if lists is not None and proposal:
+        raise BadRequest("Give a proposal or --lists, and not both.")
+    if lists is not None:
+        found = try_lists(lists)
+    else:
+        settings = settings_given(database_url=database_url)
+        found = asyncio.run(try_proposal(settings, proposal, 0 if corpus else days, say))
+    check(found)
+    answer(as_json, facts_of(found), *lines_of(found))

@@ -465,6 +465,18 @@ word_fire = Table(
     comment="What a trial found: ids and levels, never text. retention: governance",
 )
 
+word_hour = Table(
+    "word_hour",
+    metadata,
+    Column("trial", ID, ForeignKey("word_trial.id"), primary_key=True),
+    Column("hour", Instant, primary_key=True, comment="the beginning of the hour in which the texts were written"),
+    Column("side", CODE, primary_key=True),
+    Column("before", Integer, primary_key=True, autoincrement=False, comment="the level that they have"),
+    Column("after", Integer, primary_key=True, autoincrement=False, comment="the level that they would have"),
+    _needed("texts", Integer()),
+    comment="How many members' texts a back-test read, by hour: counts only. retention: governance",
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -15,6 +15,7 @@ from server.errors import Misconfigured, ServiceError
 from server.web import api, health, pages_member, pages_public, pages_staff, pages_words
 from server.web.assets import PREFIX, Assets
 from server.web.demo import DemoPages
+from server.web.forms import MAX_LIST_BYTES
 from server.web.policy import Entry, route
 from server.web.security import AllowedHosts, RequestId, SecurityHeaders
 from server.web.settings import WebSettings
@@ -59,10 +60,17 @@ ROUTES = (
     Entry("POST", "/staff/cases/{case}/act", "route.act", pages_staff.act),
     Entry("GET", "/staff/watchwords", "route.words", pages_words.index),
     Entry("GET", "/staff/watchwords/lists/{name}", "route.words", pages_words.list_page),
-    Entry("POST", "/staff/watchwords/propose", "route.words_propose", pages_words.propose),
+    Entry("GET", "/staff/watchwords/lists/{name}/{form}", "route.words", pages_words.download),
+    Entry("POST", "/staff/watchwords/propose", "route.words_propose", pages_words.propose, most_bytes=MAX_LIST_BYTES),
     Entry("POST", "/staff/watchwords/try", "route.words_try", pages_words.try_text),
     Entry("GET", "/staff/watchwords/versions/{version}", "route.words", pages_words.version_page),
-    Entry("POST", "/staff/watchwords/versions/{version}/revise", "route.words_propose", pages_words.revise),
+    Entry(
+        "POST",
+        "/staff/watchwords/versions/{version}/revise",
+        "route.words_propose",
+        pages_words.revise,
+        most_bytes=MAX_LIST_BYTES,
+    ),
     Entry("POST", "/staff/watchwords/versions/{version}/decide", "route.words_decide", pages_words.decide),
     Entry("GET", "/staff/watchwords/trials/{trial}", "route.words", pages_words.trial_page),
     Entry("POST", "/staff/watchwords/trials/{trial}/stop", "route.words_decide", pages_words.stop_trial),

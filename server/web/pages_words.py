@@ -5,12 +5,15 @@ Plain forms: everything here works without a script. What a person may do is ask
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from starlette.responses import Response
 
-from server.errors import BadRequest, Conflict, Refused, ServiceError
+from moderation.workload import rounded
+from server.errors import BadRequest, Conflict, NotFound, Refused, ServiceError
 from server.web import verbs
 from server.web.forms import strict
 from server.web.verbs import Change, TrialKind, WordKind
@@ -18,6 +21,7 @@ from server.web.visit import Visit, see_other
 
 HERE: Final = "/staff/watchwords"
 _BESIDE_THE_FORM: Final = (BadRequest, Conflict, Refused)
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _OF_PROPOSALS: Final = ("add", "change", "remove", "document")
 
 
@@ -38,33 +42,54 @@ async def list_page(visit: Visit) -> Response:
 
 
 async def _list(
-    visit: Visit, name: str, entry: str, error: ServiceError | None = None, text: str = "", reason: str = ""
+    visit: Visit, name: str, entry: str, error: ServiceError | None = None, given: Mapping[str, str] = _NOTHING
 ) -> Response:
+    """`given`: what was sent and could not be taken, which is still there."""
+    of, text = (given.get("form") or given.get("kind", "")), given.get("text", "")
     document = await verbs.viewing.entry_text(visit.services, visit.who, name, "")
-    shown = text or (await verbs.viewing.entry_text(visit.services, visit.who, name, entry) if entry else "")
+    shown = await verbs.viewing.entry_text(visit.services, visit.who, name, entry) if entry else ""
     found = await verbs.viewing.overview(visit.services, visit.who)
     return visit.page(
         "words_list.jinja",
         200 if error is None else error.status,
         here="staff",
         list=next(each for each in found.lists if each.name == name),
-        document=document,
+        document=text if of == "document" else document,
+        table=text if of == "csv" else "",
         entry=entry,
-        text=shown,
-        reason=reason,
+        text=text if of in ("add", "change") else shown,
+        reason=given.get("reason", ""),
+        of=of,
         error=error,
     )
 
 
+async def download(visit: Visit) -> Response:
+    """A list in force as a file, TOML or CSV."""
+    name, form = visit.path("name"), visit.path("form")
+    if form == "csv":
+        text = await verbs.sheets.sheet(visit.services, visit.who, name)
+    elif form == "toml":
+        text = await verbs.viewing.entry_text(visit.services, visit.who, name, "")
+    else:
+        raise NotFound(visit.texts("error.not_found"))
+    kept = {"content-disposition": f'attachment; filename="{name}.{form}"'}
+    return Response(text, media_type="text/csv" if form == "csv" else "text/plain", headers=kept)
+
+
 async def propose(visit: Visit) -> Response:
-    fields = strict(visit.fields, "client_id", "kind", "name", "reason", optional=("entry", "text"))
+    fields = strict(visit.fields, "client_id", "kind", "name", "reason", optional=("entry", "text", "form"))
     change = _change(visit, fields)
+    given = (visit.services, visit.who, fields["client_id"])
     try:
-        version = await verbs.proposals.propose(
-            visit.services, visit.who, fields["client_id"], change, fields["reason"], visit.request_id
-        )
+        if fields["form"] == "csv" and change.kind is WordKind.DOCUMENT:
+            version = await verbs.sheets.propose_sheet(
+                *given, change.name, change.text, fields["reason"], visit.request_id
+            )
+        else:
+            version = await verbs.proposals.propose(*given, change, fields["reason"], visit.request_id)
     except _BESIDE_THE_FORM as error:
-        return await _list(visit, change.name, change.entry, error, change.text, fields["reason"])
+        return await _list(visit, change.name, change.entry, error, fields)
     return see_other(f"{HERE}/versions/{version}")
 
 
@@ -81,7 +106,13 @@ async def version_page(visit: Visit) -> Response:
 async def _version(visit: Visit, version: str, error: ServiceError | None = None) -> Response:
     page = await verbs.viewing.version_page(visit.services, visit.who, version)
     return visit.page(
-        "words_version.jinja", 200 if error is None else error.status, here="staff", v=page, when=when, error=error
+        "words_version.jinja",
+        200 if error is None else error.status,
+        here="staff",
+        v=page,
+        when=when,
+        rounded=rounded,
+        error=error,
     )
 
 
@@ -130,7 +161,8 @@ async def decide(visit: Visit) -> Response:
 
 async def trial_page(visit: Visit) -> Response:
     page = await verbs.viewing.trial_page(visit.services, visit.who, visit.path("trial"))
-    return visit.page("words_trial.jinja", here="staff", p=page, when=when, is_lead=visit.who.role in verbs.LEADS)
+    is_lead = visit.who.role in verbs.LEADS
+    return visit.page("words_trial.jinja", here="staff", p=page, when=when, rounded=rounded, is_lead=is_lead)
 
 
 async def stop_trial(visit: Visit) -> Response:

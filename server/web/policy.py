@@ -22,7 +22,7 @@ from server.auth.origins import check_origin
 from server.auth.permissions import POLICY, Rule
 from server.errors import Misconfigured, NotSignedIn, Refused, ServiceError
 from server.web import verbs
-from server.web.forms import WrongMediaType, media_type, read_body, read_form
+from server.web.forms import MAX_BODY_BYTES, WrongMediaType, media_type, read_body, read_form
 from server.web.security import CSRF_FIELD, CSRF_HEADER
 from server.web.visit import Edge, Visit
 
@@ -39,6 +39,7 @@ class Entry:
 
     Attributes:
         kind: how a refusal is answered; "bare" ones (assets, health) never look at the session.
+        most_bytes: how long what is posted may be.
     """
 
     method: Literal["GET", "POST"]
@@ -46,6 +47,7 @@ class Entry:
     operation: str
     handler: Handler
     kind: Kind = "page"
+    most_bytes: int = MAX_BODY_BYTES
 
 
 def route(edge: Edge, entry: Entry) -> Route:
@@ -120,9 +122,9 @@ async def read_posted(visit: Visit, entry: Entry) -> str:
     if entry.kind == "json":
         if media_type(request) != "application/json":
             raise WrongMediaType(visit.texts("error.media_type"))
-        visit.body = await read_body(request)
+        visit.body = await read_body(request, entry.most_bytes)
         return given
-    fields = await read_form(request)
+    fields = await read_form(request, entry.most_bytes)
     given = fields.pop(CSRF_FIELD, given)
     visit.fields = fields
     return given

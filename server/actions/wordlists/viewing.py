@@ -13,8 +13,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row
 
+from moderation.workload import Forecast
 from server.actions.services import Services
 from server.actions.wordlists.documents import Change, Documents, Kind, split, unpack
+from server.actions.wordlists.forecasting import forecast_of, is_forecast
 from server.actions.wordlists.trials import SHOWN, reads
 from server.auth.permissions import LEADS, require
 from server.auth.requester import Requester
@@ -48,7 +50,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class TrialLine:
-    """One trial, with its counts: `new` and `lost` are texts that would be, or would not be, flagged any more."""
+    """One trial, with its counts: `new` and `lost` are texts that would be, or would not be, flagged any more.
+
+    `by` is the name of whoever asked, or `operator:` and an account of the machine.
+    """
 
     id: str
     kind: str
@@ -111,13 +116,17 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class VersionPage:
-    """One version beside what is in force. `diff` are lines of a unified difference, list by list."""
+    """One version beside what is in force. `diff` are lines of a unified difference, list by list.
+
+    `forecast` is that of the newest back-test on stored messages of these very words; None: there is none yet.
+    """
 
     line: VersionLine
     live: Live
     diff: tuple[str, ...]
     marks: tuple[Mark, ...]
     trials: tuple[TrialLine, ...]
+    forecast: Forecast | None
     stale: bool
     change: Change | None
     may: frozenset[str]
@@ -136,7 +145,10 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class TrialPage:
-    """One trial: counts by category and by entry, and the texts whose level moves that this person may open."""
+    """One trial: counts by category and by entry, and the texts whose level moves that this person may open.
+
+    `forecast` is None for what is no finished back-test on stored messages.
+    """
 
     line: TrialLine
     version: str
@@ -144,6 +156,7 @@ class TrialPage:
     entries: tuple[Count, ...]
     texts: tuple[tuple[str, int, int], ...]
     unseen: int
+    forecast: Forecast | None
 
 
 def lines_of(documents: Documents) -> tuple[ListLine, ...]:
@@ -211,12 +224,14 @@ async def version_page(services: Services, requester: Requester, version: str) -
             mark.digest == row.digest and (mark.account == requester.account or mark.role == requester.role)
             for mark in signatures
         )
+        tried = wordtrials.trials_of(conn, version)
         return VersionPage(
             line=_line(row),
             live=live,
             diff=difference(documents, own),
             marks=tuple(Mark(m.name or "", m.role, m.at, m.digest == row.digest) for m in signatures),
-            trials=tuple(_trial(conn, trial, row.digest) for trial in wordtrials.trials_of(conn, version)),
+            trials=tuple(_trial(conn, trial, row.digest) for trial in tried),
+            forecast=next((forecast_of(services, conn, t) for t in tried if is_forecast(t, row.digest)), None),
             stale=stale,
             change=Change.from_json(row.change) if row.change else None,
             may=_may(requester, row, stale or signed, wordlists.was_live(conn, version)),
@@ -272,6 +287,7 @@ async def trial_page(services: Services, requester: Requester, trial: str) -> Tr
             ),
             texts=shown,
             unseen=len(moved) - len(shown),
+            forecast=forecast_of(services, conn, row) if is_forecast(row, row.digest) else None,
         )
 
     return await services.store.read(read)
@@ -283,7 +299,7 @@ def _trial(conn: Connection, row: Row[Any], digest: str) -> TrialLine:
         id=row.id,
         kind=row.kind,
         state=row.state,
-        by=row.name or "",
+        by=row.name or row.asked_by,
         at=row.asked_at,
         until=row.until,
         days=row.days,

@@ -534,3 +534,20 @@ def _words() -> None:
         sa.PrimaryKeyConstraint("trial", "ref", "text_version", "entry_id", name=op.f("pk_word_fire")),
         comment="What a trial found: ids and levels, never text. retention: governance",
     )
+    op.create_table(
+        "word_hour",
+        sa.Column("trial", sa.String(length=26), nullable=False),
+        sa.Column(
+            "hour",
+            sa.BigInteger(),
+            nullable=False,
+            comment="the beginning of the hour in which the texts were written",
+        ),
+        sa.Column("side", sa.String(length=40), nullable=False),
+        sa.Column("before", sa.Integer(), autoincrement=False, nullable=False, comment="the level that they have"),
+        sa.Column("after", sa.Integer(), autoincrement=False, nullable=False, comment="the level that they would have"),
+        sa.Column("texts", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["trial"], ["word_trial.id"], name=op.f("fk_word_hour_trial")),
+        sa.PrimaryKeyConstraint("trial", "hour", "side", "before", "after", name=op.f("pk_word_hour")),
+        comment="How many members' texts a back-test read, by hour: counts only. retention: governance",
+    )
