@@ -7,7 +7,7 @@ here.
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import groupby, pairwise
 
 from moderation.types import UNREADABLE, Category, Finding, Level, Role, Submission, TextKind
@@ -24,6 +24,14 @@ _BLANK_LETTERS = frozenset("ᅟᅠㅤﾠ⠀")
 _NOT_BLANK = re.compile(r"[!-~]")
 
 
+class Weighed(list[Finding]):
+    """The findings of a check that weighs the whole text, and the score that it came to."""
+
+    def __init__(self, findings: Iterable[Finding], score: float) -> None:
+        super().__init__(findings)
+        self.score = score
+
+
 def watchwords_check(screener: Screener) -> Check:
     """The check against the watchword lists and their model: one finding for each match, and one if the model raises.
 
@@ -33,7 +41,7 @@ def watchwords_check(screener: Screener) -> Check:
 
     def check(submission: Submission, text: str) -> list[Finding]:
         said = (names if submission.text_kind is TextKind.NICKNAME else screener).screen(text)
-        return [
+        findings = (
             Finding(
                 "watchwords",
                 Category(found.category),
@@ -44,7 +52,8 @@ def watchwords_check(screener: Screener) -> Check:
                 " ".join((found.reason, *(f"({note})" for note in found.adjustments))),
             )
             for found in said.findings
-        ]
+        )
+        return Weighed(findings, said.score)
 
     return check
 
