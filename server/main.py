@@ -35,6 +35,7 @@ from server.ids import new_id
 from server.jobs.ladders import run_ladders
 from server.jobs.lease import JOBS, Lease
 from server.jobs.presence import keep_company, keep_standing
+from server.jobs.reviews import run_draws
 from server.jobs.wordtrials import run_trials
 from server.live.handover import check_handover
 from server.live.hub import Hub
@@ -240,7 +241,7 @@ def _works(
     ]
     if settings.role != "hub":
         works += [("lease", lease.keep()), ("ladders", run_ladders(services, lease))]
-        works += [("trials", run_trials(services, lease))]
+        works += [("trials", run_trials(services, lease)), ("draws", run_draws(services, lease))]
         if store.is_shared:
             works += [(STANDING, keep_standing(store, name, service))]
     if store.is_shared:

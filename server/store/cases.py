@@ -25,6 +25,10 @@ from server.store.unit import Tx
 RUNNING, ACKNOWLEDGED, MET = "running", "acknowledged", "met"
 # How a message came into a case, besides by what it says: somebody reported it, or staff acted on it.
 REPORT, ACT = "report", "act"
+# By what its author wrote.
+OWN_WORDS = ("message", "edit")
+# Somebody read it blind, and the filter had found nothing in it, or less.
+REVIEW = "review"
 # What failed is tried again after so long, what was taken and never recorded after somewhat more than a call may last.
 RETRY_AFTER, CLAIM_FOR = timedelta(seconds=5), timedelta(seconds=12)
 
