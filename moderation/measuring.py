@@ -43,11 +43,12 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A flagged message whose case is closed; `right` is False where it was no concern."""
+    """A flagged message whose case is closed. `right`: it was a concern. `is_read`: somebody has read it blind, too."""
 
     right: bool
     said: tuple[Category, ...]
     entries: frozenset[str]
+    is_read: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +297,7 @@ def by_entry(readings: Iterable[Reading], closed: Iterable[Closed], lists: Mappi
     right: defaultdict[str, int] = defaultdict(int)
     wrong: defaultdict[str, int] = defaultdict(int)
     judged = [(each.entries, is_worrying(each)) for each in readings if each.level is not Level.GREY]
-    judged += [(each.entries, each.right) for each in closed]
+    judged += [(each.entries, each.right) for each in closed if not each.is_read]
     for entries, is_right in judged:
         for entry in entries:
             (right if is_right else wrong)[entry] += 1

@@ -177,6 +177,7 @@ def test_entries_come_in_the_order_of_their_false_alarms() -> None:
         Closed(False, CRISIS, frozenset({"c-joke"})),
         Closed(False, CRISIS, frozenset({"c-joke", "c-good"})),
         Closed(True, CRISIS, frozenset({"c-good"})),
+        Closed(False, CRISIS, frozenset({"c-good"}), is_read=True),
     ]
     read = [
         reading(Band.FLAGGED, 1, entries=frozenset({"c-good"})),
