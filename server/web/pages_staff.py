@@ -21,6 +21,7 @@ async def index(visit: Visit) -> Response:
         "staff.jinja",
         here="staff",
         works_on_cases=visit.who.role in may,
+        reads_blind=visit.who.role in (POLICY["route.review"].roles or frozenset()),
         looks_after_words=visit.who.role in (POLICY["route.words"].roles or frozenset()),
         troubles=visit.services.lists.troubles,
     )
