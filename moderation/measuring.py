@@ -2,7 +2,8 @@
 
 Pure. A message that was read stands for those of its stratum that were not: its weight is the inverse of its chance to
 be drawn. Where some of a cell (kind of room, part of the day, band) were never judged, the others of that cell stand
-for them too (weighting-class adjustment). A cell in which nobody was read is left out and counted as `unread`.
+for them too (weighting-class adjustment). A cell in which nobody was read is counted as `unread`: an estimate leaves it
+out, an interval reckons with anything between none and all of its messages.
 
 Intervals are of 95 % and say what the filter would do with more messages of the same kind, not of these alone:
 
@@ -10,7 +11,8 @@ Intervals are of 95 % and say what the filter would do with more messages of the
   squared weights (Kish, 1965).
 - A sensitivity is caught / (caught + missed). Each of the two is a total over bands: in each band the share and its
   Wilson interval on effective counts, times the band's messages; put together by recovered variances (MOVER; Zou and
-  Donner, 2008). So a thousand unflagged messages of which fifty were read and none was a miss do not make it 1.
+  Donner, 2008). So a thousand unflagged messages of which fifty were read and none was a miss do not make it 1. It is
+  never narrower than the interval of a share among the worrying messages that were read.
 """
 
 import math
@@ -39,6 +41,14 @@ class Reading:
     categories: tuple[Category, ...]
     said: tuple[Category, ...] = ()
     entries: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was judged, each reading with the number of messages that it stands for, and how many nobody stands for."""
+
+    weights: tuple[tuple[Reading, float], ...]
+    unread: Mapping[Band, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +150,6 @@ def measured(
     """
     given = tuple(readings)
     sample = weighted(sizes, given)
-    covered = {each.stratum for each in given}
     of_list: defaultdict[str, set[Category]] = defaultdict(set)
     for name, category in lists.values():
         of_list[name].add(category)
@@ -151,7 +160,7 @@ def measured(
     return Measured(
         messages=sum(sizes.values()),
         read=len(given),
-        unread=sum(size for cell, size in sizes.items() if cell not in covered),
+        unread=sum(sample.unread.values()),
         misses=sum(each.stratum.band in UNFLAGGED and is_worrying(each) for each in given),
         sensitivity=sensitivity(sample, is_worrying, [Band.FLAGGED]),
         noticed=sensitivity(sample, is_worrying, [Band.GREY, Band.FLAGGED]),
@@ -177,33 +186,35 @@ def is_worrying(reading: Reading) -> bool:
     return reading.level >= Level.HIGH_NEED
 
 
-def weighted(sizes: Mapping[Stratum, int], readings: Sequence[Reading]) -> tuple[tuple[Reading, float], ...]:
-    """Each reading with the number of messages that it stands for; over a cell that was read they sum to its size."""
+def weighted(sizes: Mapping[Stratum, int], readings: Sequence[Reading]) -> Sample:
+    """The readings of a period, by the sizes of its cells; over a cell that was read the weights sum to its size."""
     sums: defaultdict[Stratum, float] = defaultdict(float)
     for each in readings:
         sums[each.stratum] += each.weight
-    return tuple((each, sizes[each.stratum] * each.weight / sums[each.stratum]) for each in readings)
+    unread = dict.fromkeys(Band, 0)
+    for cell, size in sizes.items():
+        if cell not in sums:
+            unread[cell.band] += size
+    weights = ((each, sizes[each.stratum] * each.weight / sums[each.stratum]) for each in readings)
+    return Sample(tuple(weights), unread)
 
 
-def share(sample: Sequence[tuple[Reading, float]], which: _Which) -> tuple[float, float, float]:
-    """The weighted share of a sample for which something holds, and its interval."""
-    total = sum(weight for _, weight in sample)
-    if not total:
-        return 0.0, 0.0, 1.0
-    part = sum(weight for each, weight in sample if which(each)) / total
-    effective = total**2 / sum(weight**2 for _, weight in sample)
+def share(weights: Sequence[tuple[Reading, float]], which: _Which) -> tuple[float, float, float]:
+    """The weighted share of one reading or more for which something holds, and its interval."""
+    total = sum(weight for _, weight in weights)
+    part = sum(weight for each, weight in weights if which(each)) / total
+    effective = total**2 / sum(weight**2 for _, weight in weights)
     return part, *wilson(part * effective, effective)
 
 
-def total_of(
-    sample: Sequence[tuple[Reading, float]], bands: Collection[Band], which: _Which
-) -> tuple[float, float, float]:
+def total_of(sample: Sample, bands: Collection[Band], which: _Which) -> tuple[float, float, float]:
     """How many messages of these bands there were for which something holds: the estimate and its interval."""
     value = below = above = 0.0
     for band in bands:
-        mine = [(each, weight) for each, weight in sample if each.stratum.band is band]
+        mine = [(each, weight) for each, weight in sample.weights if each.stratum.band is band]
         messages = sum(weight for _, weight in mine)
-        if messages:
+        above += sample.unread[band] ** 2
+        if mine:
             part, low, high = share(mine, which)
             value += messages * part
             below += (messages * (part - low)) ** 2
@@ -212,12 +223,15 @@ def total_of(
 
 
 def sensitivity(
-    sample: Sequence[tuple[Reading, float]],
+    sample: Sample,
     among: _Which,
     caught: Collection[Band],
     found: _Which | None = None,
 ) -> Estimate:
     """Of the messages `among` which to look, the share that is in a band of `caught` and, if given, `found`."""
+    mine = [(each, weight) for each, weight in sample.weights if among(each)]
+    if not mine:
+        return Estimate(None, None, None, 0)
     if found is None:
         hits = total_of(sample, caught, among)
         misses = total_of(sample, [band for band in Band if band not in caught], among)
@@ -225,11 +239,9 @@ def sensitivity(
         is_found = found
         hits = total_of(sample, caught, lambda each: among(each) and is_found(each))
         misses = total_of(sample, list(Band), lambda each: among(each) and not is_found(each))
-    read = sum(among(each) for each, _ in sample)
-    if not read:
-        return Estimate(None, None, None, 0)
     low, high = _interval_of_part(hits, misses)
-    return Estimate(_round(hits[0] / (hits[0] + misses[0])), _round(low), _round(high), read)
+    value, least, most = share(mine, lambda each: each.stratum.band in caught and (found is None or found(each)))
+    return Estimate(_round(value), _round(min(low, least)), _round(max(high, most)), len(mine))
 
 
 def _interval_of_part(hits: tuple[float, float, float], misses: tuple[float, float, float]) -> tuple[float, float]:
@@ -253,7 +265,7 @@ def _interval_of_part(hits: tuple[float, float, float], misses: tuple[float, flo
     return edge(0.0, down=True), edge(1.0, down=False)
 
 
-def _of_category(sample: Sequence[tuple[Reading, float]], closed: Sequence[Closed], category: Category) -> Line:
+def _of_category(sample: Sample, closed: Sequence[Closed], category: Category) -> Line:
     return Line(
         str(category),
         sensitivity(sample, lambda each: is_worrying(each) and each.categories[:1] == (category,), [Band.FLAGGED]),
@@ -262,7 +274,7 @@ def _of_category(sample: Sequence[tuple[Reading, float]], closed: Sequence[Close
     )
 
 
-def _found_by(sample: Sequence[tuple[Reading, float]], found: _Which, categories: frozenset[Category]) -> Estimate:
+def _found_by(sample: Sample, found: _Which, categories: frozenset[Category]) -> Estimate:
     """Of worrying messages about what a list is about, those in which it found something, at whatever level."""
     return sensitivity(
         sample,
@@ -272,10 +284,10 @@ def _found_by(sample: Sequence[tuple[Reading, float]], found: _Which, categories
     )
 
 
-def _ppv(sample: Sequence[tuple[Reading, float]], among: _Which) -> Estimate:
+def _ppv(sample: Sample, among: _Which) -> Estimate:
     mine = [
         (each, weight)
-        for each, weight in sample
+        for each, weight in sample.weights
         if each.stratum.band is Band.FLAGGED and each.level is not Level.GREY and among(each)
     ]
     if not mine:

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-LEFT: Final = 210
-WIDTH: Final = 640
+LEFT: Final = 300
+WIDTH: Final = 760
 ROW: Final = 28
 _SCALE: Final = WIDTH - LEFT - 24
 _TICKS: Final = (0, 25, 50, 75, 100)

@@ -133,8 +133,18 @@ def test_what_nobody_read_is_said_and_left_out() -> None:
     found = measured(sizes, read, [], [], {})
     assert (found.messages, found.read, found.unread, found.misses) == (154, 3, 50, 1)
     sample = weighted(sizes, read)
-    assert sum(weight for _, weight in sample) == 104
+    assert sum(weight for _, weight in sample.weights) == 104
     assert found.sensitivity.value == pytest.approx(4 / 54, abs=1e-4)
+
+
+@pytest.mark.parametrize("unread", [0, 1, 40, 4000])
+def test_what_nobody_read_may_hold_as_many_misses_as_messages(unread: int) -> None:
+    """The more lies where nobody has read, the less is claimed, though everything that was read was found."""
+    sizes = {cell(Band.FLAGGED): 40, cell(Band.PLAIN): unread}
+    found = sensitivity(weighted(sizes, [reading(Band.FLAGGED, 2)] * 40), is_worrying, [Band.FLAGGED])
+    assert found.value == 1
+    assert found.low is not None
+    assert found.low == pytest.approx({0: 0.9124, 1: 0.9124, 40: 0.49, 4000: 0.0099}[unread], abs=0.02)
 
 
 def test_nothing_read_is_no_figure() -> None:
