@@ -45,11 +45,17 @@ _COMMUNITY: Final = frozenset({Role.MODERATOR, Role.MODERATOR_LEAD, Role.CLINICA
 
 
 class Judged(Struct, frozen=True):
-    """The first answer to a judgement. `missed`: the filter had found nothing, and it was worrying. `case`: or ""."""
+    """The first answer to a judgement, and all that its reader is told afterwards.
+
+    `missed`: the filter had found nothing, and it was worrying; then `message` is its id, else "". `case`: or "".
+    """
 
     item: str
     missed: bool
     case: str
+    message: str
+    level: int
+    categories: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +214,7 @@ async def judge(
         reviews.insert_judgement(tx, row, requester.account, level, letters, case)
         detail = "" if case is None else "raised"
         tx.audit(AuditEntry("review_judged", "review_item", item, request_id, requester.account, detail))
-        missed = row.band in UNFLAGGED and level is not None and level >= Level.HIGH_NEED
-        answer = Judged(item, missed, case or "")
+        answer = _answer(row, level, letters, case)
         keep_answer(tx, requester.account, client_id, "review", answer)
         return answer
 
@@ -227,10 +232,14 @@ async def outcome(services: Services, requester: Requester, item: str) -> Judged
         row, mine = reviews.item_by_id(conn, item), reviews.judgement(conn, item, requester.account)
         if row is None or mine is None:
             return None
-        missed = row.band in UNFLAGGED and (mine.level or 0) >= Level.HIGH_NEED
-        return Judged(item, missed, mine.case or "")
+        return _answer(row, None if mine.level is None else Level(mine.level), mine.categories, mine.case)
 
     return await services.store.read(read)
+
+
+def _answer(row: Row[Any], level: Level | None, letters: str, case: str | None) -> Judged:
+    missed = row.band in UNFLAGGED and level is not None and level >= Level.HIGH_NEED
+    return Judged(row.id, missed, case or "", row.message if missed else "", int(level or 0), letters)
 
 
 def _is_looked_after(conn: Connection, message: str, level: Level) -> bool:

@@ -57,6 +57,7 @@ ROUTES = (
     Entry("GET", "/staff/on-call", "route.on_call", pages_staff.on_call),
     Entry("GET", "/staff/cases/{case}", "route.case", pages_staff.case_page),
     Entry("POST", "/staff/cases/{case}/act", "route.act", pages_staff.act),
+    Entry("GET", "/staff/cases/{case}/words", "route.words_propose", pages_words.case_words),
     Entry("GET", "/staff/review", "route.review", pages_review.index),
     Entry("GET", "/staff/review/{item}", "route.review", pages_review.item_page),
     Entry("POST", "/staff/review/{item}", "route.review_judge", pages_review.judge),

@@ -27,7 +27,10 @@ async def index(visit: Visit) -> Response:
     waiting = await verbs.reviewing.waiting(visit.services, visit.who)
     after = visit.request.query_params.get("after", "")
     judged = await verbs.reviewing.outcome(visit.services, visit.who, after) if after else None
-    return visit.page("review.jinja", here="staff", waiting=waiting, judged=judged)
+    name = ""
+    if judged is not None and judged.missed:
+        name = await verbs.sources.list_for(visit.services, visit.who, Category(judged.categories[0]))
+    return visit.page("review.jinja", here="staff", waiting=waiting, judged=judged, name=name)
 
 
 async def item_page(visit: Visit) -> Response:

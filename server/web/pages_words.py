@@ -5,6 +5,7 @@ Plain forms: everything here works without a script. What a person may do is ask
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Final
 
@@ -13,11 +14,12 @@ from starlette.responses import Response
 from server.errors import BadRequest, Conflict, Refused, ServiceError
 from server.web import verbs
 from server.web.forms import strict
-from server.web.verbs import Change, TrialKind, WordKind
+from server.web.verbs import Category, Change, Level, TrialKind, WordKind
 from server.web.visit import Visit, see_other
 
 HERE: Final = "/staff/watchwords"
 _BESIDE_THE_FORM: Final = (BadRequest, Conflict, Refused)
+_ENTRY: Final = re.compile(r"[a-z0-9-]{1,80}")
 _OF_PROPOSALS: Final = ("add", "change", "remove", "document")
 
 
@@ -33,12 +35,42 @@ async def _index(visit: Visit, status: int = 200, **more: object) -> Response:
 
 
 async def list_page(visit: Visit) -> Response:
-    """One list, with the forms that propose a change of it; `?entry=` fills one entry in."""
-    return await _list(visit, visit.path("name"), visit.request.query_params.get("entry", ""))
+    """One list, with the forms that propose a change of it.
+
+    `?entry=` fills one entry in; `?about=` and `?level=` begin a new one, `?beside=` one that leaves out what an entry
+    finds; `?origin=` is kept with what is proposed.
+    """
+    asked = visit.request.query_params
+    origin = verbs.sources.checked_origin(asked.get("origin", ""))
+    return await _list(visit, visit.path("name"), asked.get("entry", ""), text=_begun(visit), origin=origin)
+
+
+def _begun(visit: Visit) -> str:
+    asked = visit.request.query_params
+    if beside := asked.get("beside", ""):
+        why = f"Not what {beside} is about." if _ENTRY.fullmatch(beside) else ""
+        return verbs.sources.begun(Category.CRISIS, Level.NONE, reason=why, beginning="idiom-")
+    if asked.get("about", "") not in set(Category):
+        return ""
+    level = Level(int(asked["level"])) if asked.get("level", "") in ("1", "2", "3") else Level.HIGH_NEED
+    return verbs.sources.begun(Category(asked["about"]), level)
+
+
+async def case_words(visit: Visit) -> Response:
+    """From a case that was no concern: the entries that were wrong, each with a change to propose."""
+    case = visit.path("case")
+    blamed = await verbs.sources.blamed_in(visit.services, visit.who, case)
+    return visit.page("case_words.jinja", here="staff", case=case, blamed=blamed, idioms=verbs.sources.IDIOMS)
 
 
 async def _list(
-    visit: Visit, name: str, entry: str, error: ServiceError | None = None, text: str = "", reason: str = ""
+    visit: Visit,
+    name: str,
+    entry: str,
+    error: ServiceError | None = None,
+    text: str = "",
+    reason: str = "",
+    origin: str = "",
 ) -> Response:
     document = await verbs.viewing.entry_text(visit.services, visit.who, name, "")
     shown = text or (await verbs.viewing.entry_text(visit.services, visit.who, name, entry) if entry else "")
@@ -52,26 +84,28 @@ async def _list(
         entry=entry,
         text=shown,
         reason=reason,
+        origin=origin,
         error=error,
     )
 
 
 async def propose(visit: Visit) -> Response:
-    fields = strict(visit.fields, "client_id", "kind", "name", "reason", optional=("entry", "text"))
+    fields = strict(visit.fields, "client_id", "kind", "name", "reason", optional=("entry", "text", "origin"))
     change = _change(visit, fields)
     try:
         version = await verbs.proposals.propose(
             visit.services, visit.who, fields["client_id"], change, fields["reason"], visit.request_id
         )
     except _BESIDE_THE_FORM as error:
-        return await _list(visit, change.name, change.entry, error, change.text, fields["reason"])
+        return await _list(visit, change.name, change.entry, error, change.text, fields["reason"], change.origin)
     return see_other(f"{HERE}/versions/{version}")
 
 
 def _change(visit: Visit, fields: dict[str, str]) -> Change:
     if fields["kind"] not in _OF_PROPOSALS:
         raise BadRequest(visit.texts("error.bad_request"), field="kind")
-    return Change(WordKind(fields["kind"]), fields["name"], fields["entry"], fields["text"])
+    origin = verbs.sources.checked_origin(fields.get("origin", ""))
+    return Change(WordKind(fields["kind"]), fields["name"], fields["entry"], fields["text"], origin)
 
 
 async def version_page(visit: Visit) -> Response:

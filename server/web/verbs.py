@@ -15,7 +15,7 @@ from server.actions.feeds import cases_of_own_groups, follow, history
 from server.actions.rooms import list_rooms
 from server.actions.services import Services
 from server.actions.watching import overdue_s
-from server.actions.wordlists import proposals, trials, trying, viewing
+from server.actions.wordlists import proposals, sources, trials, trying, viewing
 from server.actions.wordlists.documents import Change
 from server.actions.wordlists.documents import Kind as WordKind
 from server.auth.permissions import LEADS
@@ -48,6 +48,7 @@ __all__ = [
     "reviewing",
     "run",
     "sessions",
+    "sources",
     "submit",
     "trials",
     "trying",

@@ -249,7 +249,7 @@ async def test_a_miss_opens_a_case_with_a_running_timer(shift: Shift, level: int
     assert await shift.rows(review_case) == []
     judged = await shift.judge(shift.sam, (await shift.item(ref)).id, level, "SC")
     (case,), (held,), (duty,) = [await shift.rows(table) for table in (review_case, case_message, obligation)]
-    assert judged == reviewing.Judged(judged.item, missed=True, case=case.id)
+    assert judged == reviewing.Judged(judged.item, True, case.id, ref, level, "SC")
     assert (case.subject, case.origin, case.level, case.categories) == (
         shift.scene.robin.account,
         "review",
@@ -297,7 +297,7 @@ async def test_whoever_is_looked_after_already_is_not_raised_again(shift: Shift)
     before = await shift.rows(review_case)
     for ref in (urgent[0], closed[0]):
         judged = await shift.judge(shift.lead, (await shift.item(ref)).id, 3)
-        assert judged == reviewing.Judged(judged.item, missed=False, case="")
+        assert (judged.missed, judged.case, judged.message) == (False, "", "")
     assert await shift.rows(review_case) == before
 
 

@@ -166,3 +166,48 @@ async def test_the_figures_are_drawn_and_stand_in_a_table(office: Site) -> None:
         assert "Nothing was judged in this time." in empty.text
         for wrong in ({"from": "2020-02-01", "to": "2020-01-31"}, {"from": "yesterday"}):
             assert (await mo.get(FIGURES, params=wrong)).status_code == HTTPStatus.BAD_REQUEST
+
+
+async def test_a_miss_becomes_a_proposal_in_one_press(office: Site) -> None:
+    """The form begins with the judged category and level and the message's id, and with none of its words."""
+    path, _ = (await shown(office))[MISSED]
+    async with office.client("Sam") as client:
+        answer = read((await post(client, path, path, level="3", main="S")).text)
+        link = next(given["href"] for tag, given in answer.tags if tag == "a" and "origin=message:" in given["href"])
+        page = await client.get(link)
+        assert link.startswith("/staff/watchwords/lists/suicide?")
+        (form,) = [form for form in read(page.text).forms if form.fields.get("kind") == "add"]
+        assert MISSED not in page.text
+        assert 'category = "S"\nlevel = 3\n' in html.unescape(page.text)
+        text = (
+            's-chair"\ncategory = "S"\nlevel = 2\nphrases = ["my chair would stay empty"]\nreason = "Said of not being'
+        )
+        text = f'id = "{text} there."\nsource = "Written for this test"\nmatch = ["soon my chair would stay empty"]\n'
+        kept = await client.post(
+            form.action, data={**form.fields, "text": text, "reason": "A reader found it."}, follow_redirects=True
+        )
+    assert kept.status_code == HTTPStatus.OK
+    assert f"Proposed from a message that was missed: {link.rpartition(':')[2]}" in " ".join(
+        read(kept.text).text.split()
+    )
+
+
+async def test_a_false_flag_becomes_a_proposal_in_one_press(office: Site) -> None:
+    """From the case to each entry that found something, filled in, or to an idiom beside it; the case is its origin."""
+    async with office.client("Sam") as client:
+        queue = (await client.get("/staff/console")).text
+        case = queue.partition('href="/staff/cases/')[2].partition('"')[0]
+        assert f"/staff/cases/{case}/words" in (await client.get(f"/staff/cases/{case}")).text
+        page = read((await client.get(f"/staff/cases/{case}/words")).text)
+        links = [given["href"] for tag, given in page.tags if tag == "a" and f"origin=case:{case}" in given["href"]]
+        change = next(link for link in links if "entry=s-kill-myself" in link)
+        beside = next(link for link in links if "beside=s-kill-myself" in link)
+        changed, added = (await client.get(change)).text, (await client.get(beside)).text
+        wrong = await client.get(f"{change}x")
+    forms = {form.fields["kind"]: form for form in read(changed).forms if "kind" in form.fields}
+    assert (forms["change"].fields["entry"], forms["change"].fields["origin"]) == ("s-kill-myself", f"case:{case}")
+    assert 'id = "s-kill-myself"' in html.unescape(changed)
+    assert 'reason = "Not what s-kill-myself is about."' in html.unescape(added)
+    assert wrong.status_code == HTTPStatus.BAD_REQUEST
+    async with office.client("Dr Osei") as clinician:
+        assert (await clinician.get(f"/staff/cases/{case}/words")).status_code == HTTPStatus.NOT_FOUND
