@@ -28,6 +28,7 @@ from sqlalchemy.pool import NullPool
 
 from moderation.attention import AttentionPolicy
 from moderation.draws import ReviewPolicy
+from moderation.drift import DriftPolicy
 from moderation.ladders import LadderPolicy
 from moderation.types import Role
 from server.clock import REAL_TIME, SERVER_CLOCK, real_us
@@ -161,6 +162,7 @@ def _ladders() -> str:
     LadderPolicy.load()
     AttentionPolicy.load()
     ReviewPolicy.load()
+    DriftPolicy.load()
     return "complete"
 
 

@@ -465,6 +465,29 @@ word_fire = Table(
     comment="What a trial found: ids and levels, never text. retention: governance",
 )
 
+word_rate = Table(
+    "word_rate",
+    metadata,
+    Column("day", Instant, primary_key=True, comment="when it began, UTC; whole days only"),
+    Column("entry_id", String(80), primary_key=True, comment="empty: all messages of that day"),
+    Column("messages", Integer, nullable=False, comment="in how many messages the entry was found"),
+    comment="How often each entry of the lists was found on a day. retention: governance",
+)
+
+word_drift = Table(
+    "word_drift",
+    metadata,
+    Column("id", ID, primary_key=True),
+    _needed("entry_id", String(80)),
+    _needed("raised_at", Instant()),
+    Column("ended_at", Instant, nullable=True, comment="NULL: it goes on"),
+    Column("hits", Integer, nullable=False, comment="of 24 hours, as the three that follow"),
+    _needed("messages", Integer()),
+    _needed("low", Integer()),
+    _needed("high", Integer()),
+    comment="An entry that found more or less than its band allows. retention: governance",
+)
+
 # --- blind review -----------------------------------------------------------------------------------------------------
 
 review_draw = Table(

@@ -597,3 +597,24 @@ def _words() -> None:
         sa.PrimaryKeyConstraint("item", "reader", name=op.f("pk_review_judgement")),
         comment="What one person made of one message, without knowing what the filter had. retention: governance",
     )
+    op.create_table(
+        "word_rate",
+        sa.Column("day", sa.BigInteger(), nullable=False, comment="when it began, UTC; whole days only"),
+        sa.Column("entry_id", sa.String(length=80), nullable=False, comment="empty: all messages of that day"),
+        sa.Column("messages", sa.Integer(), nullable=False, comment="in how many messages the entry was found"),
+        sa.PrimaryKeyConstraint("day", "entry_id", name=op.f("pk_word_rate")),
+        comment="How often each entry of the lists was found on a day. retention: governance",
+    )
+    op.create_table(
+        "word_drift",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("entry_id", sa.String(length=80), nullable=False),
+        sa.Column("raised_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True, comment="NULL: it goes on"),
+        sa.Column("hits", sa.Integer(), nullable=False, comment="of 24 hours, as the three that follow"),
+        sa.Column("messages", sa.Integer(), nullable=False),
+        sa.Column("low", sa.Integer(), nullable=False),
+        sa.Column("high", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_word_drift")),
+        comment="An entry that found more or less than its band allows. retention: governance",
+    )
