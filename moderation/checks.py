@@ -7,7 +7,7 @@ here.
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import groupby, pairwise
 
 from moderation.types import UNREADABLE, Category, Finding, Level, Role, Submission, TextKind
@@ -23,6 +23,14 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Co", "Cn", "Cs", "Zs", "Zl", "Zp", "Mn", "M
 # Letters to Unicode, blank to a reader: Hangul fillers and the empty Braille cell.
 _BLANK_LETTERS = frozenset("ᅟᅠㅤﾠ⠀")
 _NOT_BLANK = re.compile(r"[!-~]")
+
+
+class Weighed(list[Finding]):
+    """The findings of a check that weighs the whole text, and the score that it came to."""
+
+    def __init__(self, findings: Iterable[Finding], score: float) -> None:
+        super().__init__(findings)
+        self.score = score
 
 
 def watchwords_check(screener: Screener) -> Check:
@@ -50,7 +58,7 @@ def watchwords_check(screener: Screener) -> Check:
         if said.is_cut_short and submission.author_role is Role.MEMBER:
             reason = "Holds more strange words than can be worked out: not wholly screened, somebody has to read it."
             findings.append(Finding("watchwords", None, Level.HIGH_NEED, UNREADABLE, 0, 0, reason))
-        return findings
+        return Weighed(findings, said.score)
 
     return check
 

@@ -1,4 +1,4 @@
-"""The watchword lists as documents: checking them, handing them out, taking them in, and trying them.
+"""The watchword lists as documents: checking them, handing them out, taking them in, trying them, and how well they do.
 
 The commands join the group that `ops.commands.screening` begins; `watchwords` here is that group, complete.
 """
@@ -6,8 +6,9 @@ The commands join the group that `ops.commands.screening` begins; `watchwords` h
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -16,6 +17,7 @@ from ops.commands.screening import watchwords
 from ops.output import Json, answer, speaks_plainly
 
 __all__ = ["watchwords"]
+_DAY: Final = ["%Y-%m-%d"]
 
 
 @watchwords.command("lint")
@@ -79,3 +81,20 @@ def watchwords_backtest(
         found = asyncio.run(try_proposal(settings, proposal, 0 if corpus else days, say))
     check(found)
     answer(as_json, facts_of(found), *lines_of(found))
+
+
+@watchwords.command("quality")
+@speaks_plainly
+def watchwords_quality(
+    since: Annotated[
+        datetime | None, typer.Option("--from", help="First day; else 28 days back.", formats=_DAY)
+    ] = None,
+    until: Annotated[datetime | None, typer.Option("--to", help="The day after; else now.", formats=_DAY)] = None,
+    database_url: DatabaseUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Say how well the filter does in service: from blind reviews and closed cases, with 95 % intervals."""
+    from ops.quality import measure
+
+    facts, lines = asyncio.run(measure(settings_given(database_url=database_url), since, until))
+    answer(as_json, facts, *lines)

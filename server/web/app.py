@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.errors import Misconfigured, ServiceError
-from server.web import api, health, pages_member, pages_public, pages_staff, pages_words
+from server.web import api, health, pages_member, pages_public, pages_quality, pages_review, pages_staff, pages_words
 from server.web.assets import PREFIX, Assets
 from server.web.demo import DemoPages
 from server.web.forms import MAX_LIST_BYTES
@@ -58,7 +58,12 @@ ROUTES = (
     Entry("GET", "/staff/on-call", "route.on_call", pages_staff.on_call),
     Entry("GET", "/staff/cases/{case}", "route.case", pages_staff.case_page),
     Entry("POST", "/staff/cases/{case}/act", "route.act", pages_staff.act),
+    Entry("GET", "/staff/cases/{case}/words", "route.words_propose", pages_words.case_words),
+    Entry("GET", "/staff/review", "route.review", pages_review.index),
+    Entry("GET", "/staff/review/{item}", "route.review", pages_review.item_page),
+    Entry("POST", "/staff/review/{item}", "route.review_judge", pages_review.judge),
     Entry("GET", "/staff/watchwords", "route.words", pages_words.index),
+    Entry("GET", "/staff/watchwords/quality", "route.quality", pages_quality.quality_page),
     Entry("GET", "/staff/watchwords/lists/{name}", "route.words", pages_words.list_page),
     Entry("GET", "/staff/watchwords/lists/{name}/{form}", "route.words", pages_words.download),
     Entry("POST", "/staff/watchwords/propose", "route.words_propose", pages_words.propose, most_bytes=MAX_LIST_BYTES),

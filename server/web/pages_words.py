@@ -5,6 +5,7 @@ Plain forms: everything here works without a script. What a person may do is ask
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -16,12 +17,13 @@ from moderation.workload import rounded
 from server.errors import BadRequest, Conflict, NotFound, Refused, ServiceError
 from server.web import verbs
 from server.web.forms import strict
-from server.web.verbs import Change, TrialKind, WordKind
+from server.web.verbs import Category, Change, Level, TrialKind, WordKind
 from server.web.visit import Visit, see_other
 
 HERE: Final = "/staff/watchwords"
 _BESIDE_THE_FORM: Final = (BadRequest, Conflict, Refused)
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_ENTRY: Final = re.compile(r"[a-z0-9-]{1,80}")
 _OF_PROPOSALS: Final = ("add", "change", "remove", "document")
 
 
@@ -37,8 +39,34 @@ async def _index(visit: Visit, status: int = 200, **more: object) -> Response:
 
 
 async def list_page(visit: Visit) -> Response:
-    """One list, with the forms that propose a change of it; `?entry=` fills one entry in."""
-    return await _list(visit, visit.path("name"), visit.request.query_params.get("entry", ""))
+    """One list, with the forms that propose a change of it.
+
+    `?entry=` fills one entry in; `?about=` and `?level=` begin a new one, `?beside=` one that leaves out what an entry
+    finds; `?origin=` is kept with what is proposed.
+    """
+    asked = visit.request.query_params
+    origin = verbs.sources.checked_origin(asked.get("origin", ""))
+    begun = _begun(visit)
+    given = {"origin": origin} | ({"kind": "add", "text": begun} if begun else {})
+    return await _list(visit, visit.path("name"), asked.get("entry", ""), given=given)
+
+
+def _begun(visit: Visit) -> str:
+    asked = visit.request.query_params
+    if beside := asked.get("beside", ""):
+        why = f"Not what {beside} is about." if _ENTRY.fullmatch(beside) else ""
+        return verbs.sources.begun(Category.CRISIS, Level.NONE, reason=why, beginning="idiom-")
+    if asked.get("about", "") not in set(Category):
+        return ""
+    level = Level(int(asked["level"])) if asked.get("level", "") in ("1", "2", "3") else Level.HIGH_NEED
+    return verbs.sources.begun(Category(asked["about"]), level)
+
+
+async def case_words(visit: Visit) -> Response:
+    """From a case that was no concern: the entries that were wrong, each with a change to propose."""
+    case = visit.path("case")
+    blamed = await verbs.sources.blamed_in(visit.services, visit.who, case)
+    return visit.page("case_words.jinja", here="staff", case=case, blamed=blamed, idioms=verbs.sources.IDIOMS)
 
 
 async def _list(
@@ -60,6 +88,7 @@ async def _list(
         text=text if of in ("add", "change") else shown,
         reason=given.get("reason", ""),
         of=of,
+        origin=given.get("origin", ""),
         error=error,
     )
 
@@ -78,7 +107,7 @@ async def download(visit: Visit) -> Response:
 
 
 async def propose(visit: Visit) -> Response:
-    fields = strict(visit.fields, "client_id", "kind", "name", "reason", optional=("entry", "text", "form"))
+    fields = strict(visit.fields, "client_id", "kind", "name", "reason", optional=("entry", "text", "form", "origin"))
     change = _change(visit, fields)
     given = (visit.services, visit.who, fields["client_id"])
     try:
@@ -96,7 +125,8 @@ async def propose(visit: Visit) -> Response:
 def _change(visit: Visit, fields: dict[str, str]) -> Change:
     if fields["kind"] not in _OF_PROPOSALS:
         raise BadRequest(visit.texts("error.bad_request"), field="kind")
-    return Change(WordKind(fields["kind"]), fields["name"], fields["entry"], fields["text"])
+    origin = verbs.sources.checked_origin(fields.get("origin", ""))
+    return Change(WordKind(fields["kind"]), fields["name"], fields["entry"], fields["text"], origin)
 
 
 async def version_page(visit: Visit) -> Response:

@@ -21,7 +21,7 @@ from server.actions.wordlists.trials import SHOWN, reads
 from server.auth.permissions import LEADS, require
 from server.auth.requester import Requester
 from server.errors import NotFound
-from server.store import wordlists, wordtrials
+from server.store import drift, wordlists, wordtrials
 from server.store.wordlists import Live, State
 from server.store.wordtrials import TrialKind
 
@@ -103,6 +103,19 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Drift:
+    """An entry that was found in `hits` of the `messages` of 24 hours, outside of its band from `low` to `high`."""
+
+    entry: str
+    list: str
+    since: datetime
+    hits: int
+    messages: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """The page of the lists. `running` is what this process screens with, `live` what is in force."""
 
@@ -112,6 +125,7 @@ class Overview:
     lists: tuple[ListLine, ...]
     proposals: tuple[VersionLine, ...]
     steps: tuple[Step, ...]
+    drifts: tuple[Drift, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +193,23 @@ async def overview(services: Services, requester: Requester) -> Overview:
 
     def read(conn: Connection) -> Overview:
         live, documents = _live(conn)
+        lists = lines_of(documents)
+        names = {entry: each.name for each in lists for entry, *_ in each.entries}
         return Overview(
             live=live,
             running=services.screening.matcher.version,
             troubles=services.lists.troubles,
-            lists=lines_of(documents),
+            lists=lists,
             proposals=tuple(_line(row) for row in wordlists.versions(conn, [State.PROPOSED], VERSIONS_SHOWN)),
             steps=tuple(
                 Step(row.n, row.word_version, row.list_version, row.act, row.name or "", row.reason, row.at)
                 for row in wordlists.activations(conn, VERSIONS_SHOWN)
+            ),
+            drifts=tuple(
+                Drift(
+                    row.entry_id, names.get(row.entry_id, ""), row.raised_at, row.hits, row.messages, row.low, row.high
+                )
+                for row in drift.open_alarms(conn)
             ),
         )
 
