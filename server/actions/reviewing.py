@@ -19,7 +19,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, Row
 
 from moderation.cases import CaseState
-from moderation.draws import Candidate, ReviewPolicy, Shift, Stratum, draw
+from moderation.draws import Candidate, Draw, ReviewPolicy, Shift, Stratum, draw
 from moderation.ladders import Side
 from moderation.measuring import UNFLAGGED
 from moderation.types import Category, Level, Role, RoomKind, Verdict
@@ -88,24 +88,27 @@ async def draw_shifts(services: Services) -> int:
     if not due:
         return 0
     done = await services.store.read(lambda conn: reviews.drawn_since(conn, due[0].starts_at))
-    return sum([await _draw(services, shift) for shift in due if shift.starts_at not in done])
-
-
-async def _draw(services: Services, shift: Shift) -> int:
-    policy = services.review
-    random = Random(_seed(services.secret, shift))  # noqa: S311 - the seed is what nobody can foresee
-    made = draw(policy, await _candidates(services, shift), random)
-
-    def unit(tx: Tx) -> bool:
-        kept = reviews.insert_draw(tx, shift, policy.header.label, made)
-        if kept is not None:
-            tx.audit(AuditEntry("review_drawn", "review_draw", kept, new_id(), None, policy.header.label))
-        return kept is not None
-
-    if not await services.store.write(unit):
+    made = {shift: await _draw(services, shift) for shift in due if shift.starts_at not in done}
+    if not made:
         return 0
-    log.info("review_drawn", messages=sum(size for size, _ in made.sizes.values()), drawn=len(made.drawn))
-    return len(made.drawn)
+
+    def unit(tx: Tx) -> list[Draw]:
+        label = services.review.header.label
+        kept = {shift: reviews.insert_draw(tx, shift, label, drawn) for shift, drawn in made.items()}
+        for draw_id in kept.values():
+            if draw_id is not None:
+                tx.audit(AuditEntry("review_drawn", "review_draw", draw_id, new_id(), None, label))
+        return [made[shift] for shift, draw_id in kept.items() if draw_id is not None]
+
+    drawn = sum(len(each.drawn) for each in await services.store.write(unit))
+    if drawn:
+        log.info("review_drawn", drawn=drawn)
+    return drawn
+
+
+async def _draw(services: Services, shift: Shift) -> Draw:
+    random = Random(_seed(services.secret, shift))  # noqa: S311 - the seed is what nobody can foresee
+    return draw(services.review, await _candidates(services, shift), random)
 
 
 def _seed(secret: bytes, shift: Shift) -> int:

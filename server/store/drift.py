@@ -45,10 +45,12 @@ def counted_days(conn: Connection, since: datetime) -> set[datetime]:
     return set(conn.execute(query).scalars())
 
 
-def keep_day(tx: Tx, day: datetime, counts: Mapping[str, int]) -> None:
-    """Keep a day's counts; one that is kept already stays as it is."""
+def keep_days(tx: Tx, counts: Mapping[datetime, Mapping[str, int]]) -> None:
+    """Keep the counts of one day or more; what is kept already stays as it is."""
     make = sqlite.insert if tx.conn.dialect.name == "sqlite" else postgresql.insert
-    rows = [{"day": day, "entry_id": entry, "messages": n} for entry, n in counts.items()]
+    rows = [
+        {"day": day, "entry_id": entry, "messages": n} for day, found in counts.items() for entry, n in found.items()
+    ]
     tx.conn.execute(make(word_rate).on_conflict_do_nothing(), rows)
 
 

@@ -31,10 +31,10 @@ async def look_at_rates(services: Services) -> int:
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     since = today - services.drift.base
     done = await services.store.read(lambda conn: drift.counted_days(conn, since))
-    for day in (since + n * DAY for n in range(services.drift.base.days)):
-        if day not in done:
-            counts = await _count(services, day, day + DAY)
-            await services.store.write(lambda tx, day=day, counts=counts: drift.keep_day(tx, day, counts))  # type: ignore[misc]
+    days = [day for n in range(services.drift.base.days) if (day := since + n * DAY) not in done]
+    counts = {day: await _count(services, day, day + DAY) for day in days}
+    if counts:
+        await services.store.write(lambda tx: drift.keep_days(tx, counts))
     lately = await _count(services, now - DAY, now)
     bases = await services.store.read(lambda conn: _bases(conn, since, now - DAY))
 
