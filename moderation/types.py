@@ -146,7 +146,7 @@ class Verdict:
 
     @property
     def is_unreadable(self) -> bool:
-        """Whether the text is in a language that nothing here reads, or was not read to its end, so that a person must."""
+        """Whether the text is in a language that nothing here reads, or was not read to its end: a person must."""
         return any(finding.entry_id == UNREADABLE for finding in self.findings)
 
     @property
