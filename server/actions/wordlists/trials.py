@@ -45,6 +45,8 @@ BODIES_FOR: Final = timedelta(hours=2)
 # Small pages, each with a rest of so many times what it took: whoever talks meanwhile never waits for long.
 PAGE: Final = 50
 RESTS: Final = 2
+# Of the corpus nothing is read from the database.
+CORPUS_PAGE: Final = 500
 SHOWN: Final = 100
 
 # What a workload forecast counts by: the beginning of the hour, and the side of the wall.
@@ -247,8 +249,8 @@ async def _pages(services: Services, row: Row[Any]) -> AsyncIterator[Sequence[Te
     """The texts of a back-test, a page at a time; stored ones by short reads beside the writer."""
     if row.kind == TrialKind.CORPUS:
         texts = [Text(message.id, 1, message.text) for message in corpus()]
-        for start in range(0, len(texts), PAGE):
-            yield texts[start : start + PAGE]
+        for start in range(0, len(texts), CORPUS_PAGE):
+            yield texts[start : start + CORPUS_PAGE]
         return
     store, since = services.store, row.asked_at - timedelta(days=row.days)
     # Ids begin with the time, which in a real service is the clock's: nothing older is looked at.
