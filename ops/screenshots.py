@@ -143,7 +143,12 @@ async def _help(page: Page) -> None:
 
 
 async def _words(page: Page) -> None:
-    await page.get_by_role("link", name="Proposal:").first.wait_for()
+    # It is prepared while the demonstration is running already.
+    proposal = page.get_by_role("link", name="Proposal:")
+    async with asyncio.timeout(WAIT_MS / 1000):
+        while not await proposal.count():
+            await asyncio.sleep(1)
+            await page.reload()
 
 
 async def _tried(page: Page) -> None:

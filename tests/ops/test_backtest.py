@@ -47,7 +47,7 @@ async def propose(settings: Settings) -> str:
 
 
 def test_a_proposal_is_tried_by_the_running_service_or_here(tmp_path: Path) -> None:
-    """The figures are the same either way, the audit names the operator, and no text is in the answer."""
+    """Counts of the corpus, and of stored messages by the service; the audit names the operator either way."""
     assert evenkeel(tmp_path, "init", "--json").returncode == 0
     settings = load_settings(database_url=f"sqlite:///{tmp_path / 'e.db'}", key_file=tmp_path / "e.key")
     version = run_apart(lambda: propose(settings))
@@ -55,24 +55,20 @@ def test_a_proposal_is_tried_by_the_running_service_or_here(tmp_path: Path) -> N
     assert here.returncode == 0, here.stderr
     with served(tmp_path) as running:
         until(socket_place(settings).exists, "an admin socket")
-        there = evenkeel(tmp_path, "watchwords", "backtest", version, "--corpus", "--json")
-        stored = evenkeel(tmp_path, "watchwords", "backtest", "--days", "7")
+        there = evenkeel(tmp_path, "watchwords", "backtest", version, "--days", "7")
         assert running.stop() == 0
-    assert there.returncode == 0, there.stderr
-    first, second = json.loads(here.stdout), json.loads(there.stdout)
-    assert first.pop("trial") != second.pop("trial")
-    assert first == second
+    first = json.loads(here.stdout)
     assert (first["version"], first["state"], first["lost"]) == (version, "done", 0)
     assert first["new"] >= 6
     assert first["done"] == first["total"] > 4000
-    assert stored.returncode == 0, stored.stderr
-    assert "workload: too few messages to say" in stored.stdout
+    assert there.returncode == 0, there.stderr
+    assert "workload: too few messages to say" in there.stdout
 
     asked = run_apart(
         lambda: look(settings, lambda conn: conn.execute(audit.select().where(audit.c.act == "words_trial")).all())
     )
     me = operator_name(os.geteuid())
-    assert [(row.actor, row.detail) for row in asked] == [(me, "corpus"), (me, "corpus"), (me, "stored 7")]
+    assert [(row.actor, row.detail) for row in asked] == [(me, "corpus"), (me, "stored 7")]
 
 
 def test_lists_in_a_folder_are_tried_without_any_service(tmp_path: Path) -> None:

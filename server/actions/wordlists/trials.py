@@ -42,7 +42,11 @@ MOST_HOURS: Final = 14 * 24
 MOST_DAYS: Final = 365
 # For how long the bodies of stored messages may be opened for one back-test, and a corpus be read.
 BODIES_FOR: Final = timedelta(hours=2)
+# Small pages, each with a rest of so many times what it took: whoever talks meanwhile never waits for long.
 PAGE: Final = 50
+RESTS: Final = 2
+# Of the corpus nothing is read from the database.
+CORPUS_PAGE: Final = 500
 SHOWN: Final = 100
 
 # What a workload forecast counts by: the beginning of the hour, and the side of the wall.
@@ -193,7 +197,6 @@ async def _run(services: Services, trial: str) -> TrialState | None:
         total = wordtrials.messages_between(conn, since, row.asked_at) if stored else len(corpus())
         return row, wordlists.content(conn, row.against), wordlists.content(conn, row.word_version), total
 
-    await asyncio.to_thread(corpus)
     row, live, proposed, total = await store.read(plan)
     if not await store.write(lambda tx: wordtrials.begin_trial(tx, trial, total)):
         return None
@@ -207,7 +210,7 @@ async def _run(services: Services, trial: str) -> TrialState | None:
 
 
 async def _tried(services: Services, trial: str, page: Sequence[Text], compare: Compare) -> bool:
-    """Try one page and rest for as long as it took, so that messages go first; False if the trial is over."""
+    """Try one page and rest for longer than it took, so that messages go first; False if the trial is over."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     readable = [(each, each.text) for each in page if each.text is not None]
@@ -223,7 +226,7 @@ async def _tried(services: Services, trial: str, page: Sequence[Text], compare: 
         return True
 
     going_on = await services.store.write(keep)
-    await asyncio.sleep(loop.time() - began)
+    await asyncio.sleep((loop.time() - began) * RESTS)
     return going_on
 
 
@@ -246,8 +249,8 @@ async def _pages(services: Services, row: Row[Any]) -> AsyncIterator[Sequence[Te
     """The texts of a back-test, a page at a time; stored ones by short reads beside the writer."""
     if row.kind == TrialKind.CORPUS:
         texts = [Text(message.id, 1, message.text) for message in corpus()]
-        for start in range(0, len(texts), PAGE):
-            yield texts[start : start + PAGE]
+        for start in range(0, len(texts), CORPUS_PAGE):
+            yield texts[start : start + CORPUS_PAGE]
         return
     store, since = services.store, row.asked_at - timedelta(days=row.days)
     # Ids begin with the time, which in a real service is the clock's: nothing older is looked at.
