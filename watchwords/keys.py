@@ -7,6 +7,7 @@ itself.
 """
 
 import math
+import re
 import re._parser as parser  # type: ignore[import-not-found]
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -32,6 +33,11 @@ MOST_TOGETHER = 4_000
 # A key shorter than this stands in nearly every text.
 SHORTEST_KEY = 3
 _MOST_REPEATS = 2
+# Keys that stand in more texts than this, by `_frequency`, are asked together with others.
+_SELDOM = 0.02
+_FRAMES = ((r"\b(?:", r")\b"), ("(?:", ")"))
+# What is escaped and what is a class of characters is passed over whole.
+_MARK = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[()|]")
 # How seldom a piece of a text stands in one that concerns nobody is its price as in `common`: of a word that is not
 # there, and for each letter, since a short piece stands within other words. By hand, in November 2026.
 _PRICE_OF_OTHERS, _PRICE_OF_A_LETTER, _PRICE_OF_COMMON = 10.0, 2.0, 2.5
@@ -45,20 +51,70 @@ _COMMON = frozenset(
 )
 
 
-@lru_cache(4_096)
-def keys_of(pattern: str) -> frozenset[str] | None:
-    """Texts of which at least one stands in everything that `pattern` matches; None where that can not be said.
+def alternatives_of(pattern: str) -> list[str]:
+    """Patterns that together match what `pattern` does: its alternatives, where it is nothing but alternatives.
+
+    A frame of word borders and one group around all of them goes with each.
+    """
+    parts = _split(pattern)
+    if len(parts) > 1:
+        return [one for part in parts for one in alternatives_of(part)]
+    for before, after in _FRAMES:
+        inner = pattern[len(before) : len(pattern) - len(after)]
+        if pattern.startswith(before) and pattern.endswith(after) and _is_closed(inner):
+            return [before + part + after for part in _split(inner)]
+    return [pattern]
+
+
+def _split(pattern: str) -> list[str]:
+    """The pattern cut at its outermost bars."""
+    parts, depth, start = [], 0, 0
+    for place, mark in _marks(pattern):
+        depth += {"(": 1, ")": -1}.get(mark, 0)
+        if mark == "|" and not depth:
+            parts.append(pattern[start:place])
+            start = place + 1
+    return [*parts, pattern[start:]]
+
+
+def _is_closed(pattern: str) -> bool:
+    """Whether every bracket is closed within, so that what stands around it is a pair."""
+    depth = 0
+    for _, mark in _marks(pattern):
+        depth += {"(": 1, ")": -1}.get(mark, 0)
+        if depth < 0:
+            return False
+    return not depth
+
+
+def _marks(pattern: str) -> Iterator[tuple[int, str]]:
+    """The brackets and bars that are not escaped and in no class of characters, with their places."""
+    for found in _MARK.finditer(pattern):
+        if found[0] in "()|":
+            yield found.start(), found[0]
+
+
+@lru_cache(16_384)
+def keys_of(pattern: str) -> tuple[frozenset[str], ...]:
+    """Sets of texts, of each of which at least one stands in everything that `pattern` matches.
+
+    None where that can not be said; one where its texts are seldom; else two, the more seldom first.
 
     Args:
         pattern: re2 syntax, over folded text.
     """
-    return _best(_runs(parser.parse(pattern)))
+    best = sorted(_good(_runs(parser.parse(pattern))), key=_frequency)
+    return tuple(best[:2] if best and _frequency(best[0])[0] > _SELDOM else best[:1])
+
+
+def _good(runs: Iterable[frozenset[str]]) -> list[frozenset[str]]:
+    """The stretches of which no spelling is too short to look for."""
+    return [run for run in map(_trimmed, runs) if min(map(len, run)) >= SHORTEST_KEY]
 
 
 def _best(runs: Iterable[frozenset[str]]) -> frozenset[str] | None:
-    """Of some stretches the one that stands in the fewest texts; None if all have spellings too short to look for."""
-    good = [run for run in map(_trimmed, runs) if min(map(len, run)) >= SHORTEST_KEY]
-    return min(good, key=_frequency, default=None)
+    """Of some stretches the one that stands in the fewest texts; None if there is none to look for."""
+    return min(_good(runs), key=_frequency, default=None)
 
 
 def _trimmed(run: frozenset[str]) -> frozenset[str]:

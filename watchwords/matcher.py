@@ -12,7 +12,7 @@ from pathlib import Path
 
 import ahocorasick_rs
 
-from watchwords.context import adjust
+from watchwords.context import HYPERBOLE, adjust
 from watchwords.lexicon import LISTS, Entry, Lexicon
 from watchwords.normalise import View
 from watchwords.patterns import Patterns
@@ -29,6 +29,8 @@ MOST_IN_CONTEXT = 24
 # Views that are made because another one holds slang, and terms that are read plainly in each.
 MOST_PLAIN_VIEWS, MOST_SLANG = 2, 200
 
+# Entries of level 0 whose ids begin so leave grey what is found wholly inside them, where the others drop it.
+JEST = "jest-"
 _WORD = re.compile(r"[a-z]{3,}")
 # "i s/h" is slang, the beginning of "i s/h/a/l/l" is not.
 _MARKS_BETWEEN = frozenset("/|*~_\\")
@@ -159,7 +161,7 @@ class Matcher:
             for entry_id, start, end in found.excused:
                 excused.setdefault(entry_id, []).append(view.span(start, end))
         covers = {name: _Spans(spans) for name, spans in excused.items()}
-        idiom = covers.get("")
+        idiom, jest = covers.get(""), covers.get(JEST)
         out: list[Match] = []
         taken: dict[str, list[tuple[int, int]]] = {}
         in_context = 0
@@ -182,6 +184,8 @@ class Matcher:
                 if level > 1 and in_context < MOST_IN_CONTEXT:
                     in_context += 1
                     level, notes = adjust(view.text, start, end, entry.category, entry.level)
+                if level == 2 and jest is not None and jest.hold(first, last):
+                    level, notes = 1, (HYPERBOLE, *notes)
                 out.append(Match(entry.id, entry.category, level, first, last, view.name, notes))
         out.sort(key=lambda match: (match.start, match.end, match.entry_id))
         return out
@@ -199,10 +203,10 @@ class Matcher:
             if index < len(PLAIN) and len(found.slang) < MOST_SLANG and text[end : end + 1] not in _MARKS_BETWEEN:
                 found.slang.append((start, end))
         plain = text.encode("ascii", "replace")
-        for number in self._patterns.perhaps_in(text, plain):
-            meaning = self._patterned[number]
+        for part in self._patterns.perhaps_in(text, plain):
+            meaning = self._patterned[self._patterns.owner(part)]
             is_contact = meaning[0][0].category == "P"
-            places = self._patterns[number].finditer(plain)
+            places = self._patterns[part].finditer(plain)
             for place in islice(places, MOST_CONTACTS if is_contact else MOST_OF_ONE):
                 if found is None:
                     found = _Seen()
@@ -214,8 +218,8 @@ class Matcher:
 
 @dataclass(slots=True)
 class _Seen:
-    """What stands in one view, by half-open offsets in it: entries; what excuses them (an entry's id, or "" for an
-    idiom, which excuses all); and slang.
+    """What stands in one view, by half-open offsets in it: entries; what excuses them (an entry's id, "" for an
+    idiom, which excuses all, or JEST); and slang.
     """
 
     raw: list[tuple[Entry, int, int]] = field(default_factory=list)
@@ -230,7 +234,7 @@ class _Seen:
                 continue
             self.raw.append((entry, start, end))
             if not entry.level:
-                self.excused.append(("", start, end))
+                self.excused.append((JEST if entry.id.startswith(JEST) else "", start, end))
 
 
 class _Spans:

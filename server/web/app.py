@@ -65,7 +65,7 @@ ROUTES = (
     Entry("GET", "/staff/watchwords", "route.words", pages_words.index),
     Entry("GET", "/staff/watchwords/quality", "route.quality", pages_quality.quality_page),
     Entry("GET", "/staff/watchwords/lists/{name}", "route.words", pages_words.list_page),
-    Entry("GET", "/staff/watchwords/lists/{name}/{form}", "route.words", pages_words.download),
+    Entry("GET", "/staff/watchwords/lists/{name}/{form}", "route.words", pages_words.download, kind="file"),
     Entry("POST", "/staff/watchwords/propose", "route.words_propose", pages_words.propose, most_bytes=MAX_LIST_BYTES),
     Entry("POST", "/staff/watchwords/try", "route.words_try", pages_words.try_text),
     Entry("GET", "/staff/watchwords/versions/{version}", "route.words", pages_words.version_page),

@@ -29,7 +29,7 @@ from server.web.visit import Edge, Visit
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Visit], Awaitable[Response]]
-Kind = Literal["page", "json", "bare"]
+Kind = Literal["page", "file", "json", "bare"]
 SAFE_METHODS = ("GET", "HEAD")
 
 
@@ -38,7 +38,8 @@ class Entry:
     """One route.
 
     Attributes:
-        kind: how a refusal is answered; "bare" ones (assets, health) never look at the session.
+        kind: how a refusal is answered: a "file", which browsers save, by a page as well; "bare" ones (assets, health)
+            never look at the session.
         most_bytes: how long what is posted may be.
     """
 
@@ -66,11 +67,11 @@ def route(edge: Edge, entry: Entry) -> Route:
             await admit(visit, entry, rule)
             return await entry.handler(visit)
         except ServiceError as error:
-            return visit.refusal(error, json=entry.kind != "page")
+            return visit.refusal(error, json=entry.kind not in ("page", "file"))
         except Exception as error:
             report(error, entry.operation, visit.request_id)
             failure = ServiceError(edge.texts("error.internal"), retry="same")
-            return visit.refusal(failure, json=entry.kind != "page")
+            return visit.refusal(failure, json=entry.kind not in ("page", "file"))
 
     tracing = edge.services.tracing
 

@@ -72,6 +72,7 @@ def test_everyday_talk_is_left_alone(text: str) -> None:
         ("i tried to kill myself ten years ago", 1, "past"),
         ("this exam makes me want to die lol", 1, "hyperbole"),
         ("there is suicide in this film", 1, "quoted"),
+        ("the wifi is down i want to die", 1, "hyperbole"),
     ],
 )
 def test_context_lowers_and_says_why(text: str, level: int, note: str) -> None:
