@@ -7,10 +7,11 @@ here.
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import groupby, pairwise
 
 from moderation.types import UNREADABLE, Category, Finding, Level, Role, Submission, TextKind
+from watchwords.context import plainly
 from watchwords.language import is_readable
 from watchwords.screening import Screener
 
@@ -24,16 +25,25 @@ _BLANK_LETTERS = frozenset("ᅟᅠㅤﾠ⠀")
 _NOT_BLANK = re.compile(r"[!-~]")
 
 
+class Weighed(list[Finding]):
+    """The findings of a check that weighs the whole text, and the score that it came to."""
+
+    def __init__(self, findings: Iterable[Finding], score: float) -> None:
+        super().__init__(findings)
+        self.score = score
+
+
 def watchwords_check(screener: Screener) -> Check:
     """The check against the watchword lists and their model: one finding for each match, and one if the model raises.
 
-    Names are read with the lists alone: the model was made from messages, and one word is none.
+    Names are read with the lists alone: the model was made from messages, and one word is none. A member's text with
+    more strange words than are worked out for one text is not clean, whatever else was found: somebody has to read it.
     """
     names = Screener(screener.matcher)
 
     def check(submission: Submission, text: str) -> list[Finding]:
         said = (names if submission.text_kind is TextKind.NICKNAME else screener).screen(text)
-        return [
+        findings = [
             Finding(
                 "watchwords",
                 Category(found.category),
@@ -41,10 +51,14 @@ def watchwords_check(screener: Screener) -> Check:
                 found.entry_id,
                 found.start,
                 found.end,
-                " ".join((found.reason, *(f"({note})" for note in found.adjustments))),
+                f"{found.reason} {plainly(found.adjustments)}".rstrip(),
             )
             for found in said.findings
         ]
+        if said.is_cut_short and submission.author_role is Role.MEMBER:
+            reason = "Holds more strange words than can be worked out: not wholly screened, somebody has to read it."
+            findings.append(Finding("watchwords", None, Level.HIGH_NEED, UNREADABLE, 0, 0, reason))
+        return Weighed(findings, said.score)
 
     return check
 

@@ -4,10 +4,11 @@ Decided here: the order, the deadline, and what a failing check becomes. Not dec
 (policy).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from moderation.checks import Check, flooding_check, invisible_check, language_check, watchwords_check
+from moderation.checks import Check, Weighed, flooding_check, invisible_check, language_check, watchwords_check
 from moderation.policy import DispositionPolicy
 from moderation.types import Category, Finding, Level, Role, RoomKind, Submission, TextKind, Verdict
 from watchwords.matcher import Matcher
@@ -53,7 +54,7 @@ class Pipeline:
         self._checks = usual if checks is None else tuple(checks)
         self._given = checks
         self._model = model
-        self._clean_verdicts: dict[tuple[TextKind, RoomKind | None, Role], Verdict] = {}
+        self._clean_verdicts: dict[tuple[TextKind, RoomKind | None, Role, float], Verdict] = {}
 
     @property
     def matcher(self) -> Matcher:
@@ -87,6 +88,7 @@ class Pipeline:
         """
         findings: list[Finding] = []
         complete = True
+        score = 0.0
         if not self._matcher.entry_count:
             findings.append(_fault("watchwords", "empty_list"))
             complete = False
@@ -100,7 +102,10 @@ class Pipeline:
                 complete = False
                 continue
             try:
-                findings += check(submission, submission.text)
+                noticed = check(submission, submission.text)
+                findings += noticed
+                if isinstance(noticed, Weighed):
+                    score = _hundredths(noticed.score)
             except Exception:
                 findings.append(_fault(name, "check_failed"))
                 complete = False
@@ -108,22 +113,22 @@ class Pipeline:
             findings.append(_fault(self._checks[-1][0], "over_time"))
             complete = False
         if complete and not findings:
-            return self._clean(submission)
-        return self._verdict(submission, findings, complete)
+            return self._clean(submission, score)
+        return self._verdict(submission, findings, complete, score)
 
     def unchecked(self, submission: Submission, reason: str) -> Verdict:
         """The verdict on a text that must not be screened again, such as one the supervisor saw stall: incomplete."""
-        return self._verdict(submission, [_fault("pipeline", reason)], complete=False)
+        return self._verdict(submission, [_fault("pipeline", reason)], complete=False, score=0.0)
 
-    def _clean(self, submission: Submission) -> Verdict:
-        """The verdict on a text in which nothing was found: one value for each place that a text can come from."""
-        place = (submission.text_kind, submission.room_kind, submission.author_role)
+    def _clean(self, submission: Submission, score: float) -> Verdict:
+        """The verdict on a text in which nothing was found: one value for each place and each hundredth of a score."""
+        place = (submission.text_kind, submission.room_kind, submission.author_role, score)
         known = self._clean_verdicts.get(place)
         if known is None:
-            known = self._clean_verdicts[place] = self._verdict(submission, [], complete=True)
+            known = self._clean_verdicts[place] = self._verdict(submission, [], complete=True, score=score)
         return known
 
-    def _verdict(self, submission: Submission, findings: list[Finding], complete: bool) -> Verdict:
+    def _verdict(self, submission: Submission, findings: list[Finding], complete: bool, score: float) -> Verdict:
         # Stable: equal levels keep the order of the checks, and within one check that of the text.
         findings.sort(key=lambda finding: -finding.level)
         categories: dict[Category, None] = {f.category: None for f in findings if f.category is not None}
@@ -135,7 +140,13 @@ class Pipeline:
             list_version=self._screener.version,
             policy_version=self._policy.version,
             complete=complete,
+            score=score,
         )
+
+
+def _hundredths(score: float) -> float:
+    """The score as verdicts keep it: so coarse that nearly all verdicts are one of a few, and never over a line."""
+    return math.floor(score * 100 + 1e-6) / 100
 
 
 def _fault(check: str, reason: str) -> Finding:

@@ -132,7 +132,8 @@ class Verdict:
     """All that screening has to say of one text. `complete` is False if any check did not run to its end.
 
     `categories` are those of the findings, the most serious first, each once. For MASK, `mask_spans` says what
-    members must not see.
+    members must not see. `score` orders texts within and across levels, kept to hundredths and never rounded up: its
+    whole part is the level of what the lists and their model found.
     """
 
     level: Level
@@ -142,11 +143,12 @@ class Verdict:
     list_version: str
     policy_version: str
     complete: bool
+    score: float = 0.0
     schema: int = SCHEMA
 
     @property
     def is_unreadable(self) -> bool:
-        """Whether the text is in a language that nothing here reads, so that a person has to."""
+        """Whether a person must read it: it is in a language that nothing here reads, or was not read to its end."""
         return any(finding.entry_id == UNREADABLE for finding in self.findings)
 
     @property
@@ -188,6 +190,7 @@ class Verdict:
                 list_version=data["lv"],
                 policy_version=data["pv"],
                 complete=data["ok"],
+                score=float(data.get("s", 0.0)),
             )
         except (KeyError, TypeError) as error:
             raise ValueError("not a stored verdict: a field is missing or has the wrong shape") from error
@@ -195,7 +198,7 @@ class Verdict:
 
 @functools.lru_cache(1024)
 def _to_json(verdict: Verdict) -> str:
-    """Remembered, because nearly every message has the same verdict: nothing found."""
+    """Remembered, because nearly every message has one of a few verdicts: nothing found, and how nearly."""
     return json.dumps(
         {
             "v": verdict.schema,
@@ -209,6 +212,7 @@ def _to_json(verdict: Verdict) -> str:
             "lv": verdict.list_version,
             "pv": verdict.policy_version,
             "ok": verdict.complete,
+            "s": verdict.score,
         },
         separators=(",", ":"),
         ensure_ascii=False,

@@ -27,6 +27,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from moderation.attention import AttentionPolicy
+from moderation.draws import ReviewPolicy
+from moderation.drift import DriftPolicy
 from moderation.ladders import LadderPolicy
 from moderation.types import Role
 from server.clock import REAL_TIME, SERVER_CLOCK, real_us
@@ -159,6 +161,8 @@ def _lists() -> str:
 def _ladders() -> str:
     LadderPolicy.load()
     AttentionPolicy.load()
+    ReviewPolicy.load()
+    DriftPolicy.load()
     return "complete"
 
 

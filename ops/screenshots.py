@@ -23,6 +23,8 @@ from playwright.async_api import Browser, Page, async_playwright
 from ops.demo.people import DOORS, Door
 
 WIDTHS: Final = {"wide": (1100, 900), "narrow": (360, 740)}
+# Pages that are read from top to bottom, and not by what stands first.
+WHOLE: Final = ("words-tried", "words-proposal")
 WAIT_MS: Final = 60_000
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # As in the tests: a browser that asks for nothing by itself. Each invented person has a host name of their own.
@@ -51,20 +53,24 @@ async def take(out: Path) -> list[Path]:
     async with _demonstration() as url, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=find_browser(), args=list(ARGUMENTS))
         port = int(url.rpartition(":")[2])
-        member, moderator, clinician = DOORS
+        member, moderator, clinician, leader, _ = DOORS
         # The clinician first: their page rings for a minute only.
         steps: tuple[tuple[str, Door, Step], ...] = (
             ("clinician-ringing", clinician, _ringing),
             ("moderator-case", moderator, _case),
             ("member-room", member, _room),
             ("member-help", member, _help),
+            ("words", leader, _words),
+            ("words-tried", leader, _tried),
+            ("words-proposal", leader, _proposal),
+            ("words-list", leader, _list),
         )
         for name, door, step in steps:
             for width, size in WIDTHS.items():
                 file = out / f"{name}-{width}.png"
                 async with _entered(browser, url, door, port, size) as page:
                     await step(page)
-                    await page.screenshot(path=file)
+                    await page.screenshot(path=file, full_page=name in WHOLE)
                 taken.append(file)
         await browser.close()
     return taken
@@ -134,6 +140,37 @@ async def _room(page: Page) -> None:
 
 async def _help(page: Page) -> None:
     await page.goto(page.url.rpartition("/")[0] + "/help")
+
+
+async def _words(page: Page) -> None:
+    # It is prepared while the demonstration is running already.
+    proposal = page.get_by_role("link", name="Proposal:")
+    async with asyncio.timeout(WAIT_MS / 1000):
+        while not await proposal.count():
+            await asyncio.sleep(1)
+            await page.reload()
+
+
+async def _tried(page: Page) -> None:
+    await page.get_by_label("A text").fill("i dont want to k.i.l.l myself, but my nan is dead good at crosswords")
+    await page.get_by_role("button", name="Show what is found").click()
+    await page.get_by_role("heading", name="Every reading of it").wait_for()
+
+
+async def _proposal(page: Page) -> None:
+    await page.get_by_role("link", name="Proposal:").first.click()
+    workload = page.get_by_role("region", name="Workload")
+    if not await workload.count():
+        await page.get_by_label("Days of stored messages").fill("2")
+        await page.get_by_role("button", name="Try on stored messages").click()
+        async with asyncio.timeout(WAIT_MS / 1000):
+            while not await workload.count():
+                await asyncio.sleep(1)
+                await page.reload()
+
+
+async def _list(page: Page) -> None:
+    await page.goto(f"{page.url}/lists/crisis?entry=c-unsafe")
 
 
 def main() -> None:

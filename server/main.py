@@ -35,9 +35,11 @@ from server.bus.port import Bus, Nudge
 from server.edges import Edges
 from server.errors import Misconfigured
 from server.ids import new_id
+from server.jobs.drift import run_drift
 from server.jobs.ladders import run_ladders
 from server.jobs.lease import JOBS, Lease
 from server.jobs.presence import keep_company, keep_standing
+from server.jobs.reviews import run_draws
 from server.jobs.wordtrials import run_trials
 from server.live.handover import check_handover
 from server.live.hub import Hub
@@ -275,7 +277,8 @@ def _works(
         works += [("second", SecondLook(services, load_second()).run())]
     if settings.role != "hub":
         works += [("lease", lease.keep()), ("ladders", run_ladders(services, lease))]
-        works += [("trials", run_trials(services, lease))]
+        works += [("trials", run_trials(services, lease)), ("draws", run_draws(services, lease))]
+        works += [("drift", run_drift(services, lease))]
         if store.is_shared:
             works += [(STANDING, keep_standing(store, name, service))]
     if store.is_shared:

@@ -34,7 +34,7 @@ from server.actions.services import Services
 from server.auth.requester import Requester
 from server.bus.in_process import InProcessBus
 from server.ids import new_id
-from server.main import EdgeLimits, bind, serve_edges
+from server.main import EdgeLimits, bind, load_lists, load_model, serve_edges
 from server.settings import Settings
 from server.store.migrate import TEST, prepare_database
 from server.store.schema import audit
@@ -42,8 +42,6 @@ from server.store.store import open_store
 from server.traced import trace_flushes
 from server.tracing import Tracing
 from tests.servers import PostgresServer, run_apart
-from watchwords.matcher import Matcher
-from watchwords.model import Model
 
 PASSWORD: Final = "three quiet green boats"
 WRAPPING_KEY: Final = bytes(range(32))
@@ -146,7 +144,7 @@ async def fast_forward(services: Services, step: timedelta) -> None:
 @functools.cache
 def _pipeline(deadline_ms: int) -> Pipeline:
     deadline = timedelta(milliseconds=deadline_ms)
-    return Pipeline(Matcher.load(), DispositionPolicy.load(), time.monotonic_ns, deadline=deadline, model=Model.load())
+    return Pipeline(load_lists(), DispositionPolicy.load(), time.monotonic_ns, deadline=deadline, model=load_model())
 
 
 @functools.cache

@@ -1,7 +1,8 @@
 """`python -m watchwords screen < in.jsonl`: what the lists and the model make of each text, one JSON object a line.
 
 In: objects with "text" (and "id", which is passed on; without it the line's number). Out: "id", "level", "score",
-"cats" and "findings", which hold offsets and never the text.
+"cats" and "findings", which hold offsets and never the text; and "unscreened": true where strange words were left
+that a person has to read.
 """
 
 import json
@@ -36,7 +37,10 @@ def screen(lines: Iterable[bytes], out: TextIO, errors: TextIO, screener: Screen
         said = verdict(text)
         found = [_facts(one) for one in said.findings] if said.findings else []
         answer = {"id": record.get("id", number), "level": said.level, "score": said.score}
-        write(encode({**answer, "cats": said.cats, "findings": found}) + "\n")
+        answer |= {"cats": said.cats, "findings": found}
+        if said.is_cut_short:
+            answer["unscreened"] = True
+        write(encode(answer) + "\n")
     return status
 
 

@@ -5,7 +5,9 @@ depends on a list.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import ahocorasick_rs
 
@@ -27,7 +29,8 @@ _UNKNOWN, _UNKNOWN_LETTER = 8.0, 3.0
 _MOST_UNKNOWN = 0.3
 
 
-def load_common_words(path: Path = COMMON_WORDS) -> dict[str, float | None]:
+@cache
+def load_common_words(path: Path = COMMON_WORDS) -> Mapping[str, float | None]:
     """Each everyday word with its price as a part of others, or None if it only stands by itself.
 
     The file has sections that begin with a line "= N"; lines that begin with # are notes.
@@ -39,7 +42,7 @@ def load_common_words(path: Path = COMMON_WORDS) -> dict[str, float | None]:
             price = None if line[2:] == _STANDING else _PRICES[line[2:]]
         elif not line.startswith("#"):
             prices.update(dict.fromkeys(line.split(), price))
-    return prices
+    return MappingProxyType(prices)
 
 
 def prices_with(common: Mapping[str, float | None], listed: Mapping[str, int]) -> dict[str, float]:

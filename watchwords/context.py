@@ -6,6 +6,7 @@ meant (a friend, oneself) lowers nothing: worry about somebody else is level 2 a
 """
 
 import re
+from collections.abc import Sequence
 
 NEGATED = "negated"
 PAST = "past"
@@ -20,7 +21,6 @@ LYRICS = "lyrics"
 HELPLINE = "helpline"
 TRAINING = "training"
 IDIOM = "idiom_near"
-IN_JEST = "in_jest"
 
 TERMS = {
     NEGATED: "says that it is not so",
@@ -36,7 +36,6 @@ TERMS = {
     HELPLINE: "names a helpline or a crisis service",
     TRAINING: "speaks of training, study or policy",
     IDIOM: "uses a figure of speech nearby",
-    IN_JEST: "is worded as people do who do not mean it",
 }
 LOWERING = frozenset({NEGATED, PAST, QUOTED, HYPERBOLE})
 
@@ -160,6 +159,12 @@ def adjust(text: str, start: int, end: int, category: str, level: int) -> tuple[
         notes.append(HYPERBOLE)
     notes += _colouring(clause + text[start:end], around, after)
     return max(1, level), tuple(notes)
+
+
+def plainly(terms: Sequence[str]) -> str:
+    """What the terms say, as a sentence for people; "" for none."""
+    parts = [f"{TERMS[term]}, which lowers it" if term in LOWERING else TERMS[term] for term in terms]
+    return f"The text around it {'; '.join(parts)}." if parts else ""
 
 
 def _colouring(clause: str, around: str, after: str) -> list[str]:

@@ -46,9 +46,13 @@ def to_toml(given: WrittenList) -> str:
     lines = ["[list]", *_assignments(_header_values(given.header))]
     if given.fragments:
         lines += ["", "[fragments]", *_assignments(given.fragments)]
-    for entry in given.entries:
-        lines += ["", "[[entry]]", *_assignments({name: entry[name] for name in ENTRY_FIELDS if name in entry})]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + "".join(f"\n{entry_to_toml(entry)}" for entry in given.entries)
+
+
+def entry_to_toml(entry: dict[str, Any]) -> str:
+    """One entry of a list as TOML, with its heading."""
+    fields = {name: entry[name] for name in ENTRY_FIELDS if name in entry}
+    return "\n".join(["[[entry]]", *_assignments(fields)]) + "\n"
 
 
 def from_csv(source: str, where: str = "list.csv") -> WrittenList:
@@ -77,6 +81,12 @@ def from_csv(source: str, where: str = "list.csv") -> WrittenList:
             case kind:
                 raise LexiconError(f"{place}: the kind is {kind!r}; write list, fragment or entry")
     return WrittenList(read_header(header, where), fragments, tuple(entries))
+
+
+def entry_lines(source: str) -> tuple[int, ...]:
+    """On which line of a CSV text that `from_csv` reads each entry ends, in their order."""
+    rows = csv.DictReader(io.StringIO(source, newline=""))
+    return tuple(rows.line_num for row in rows if row.get("kind") == "entry")
 
 
 def to_csv(given: WrittenList) -> str:
@@ -115,8 +125,6 @@ def _toml(value: Any) -> str:
 
 def _cell(entry: dict[str, Any], name: str) -> Any:
     value = entry[name]
-    if name == "weighed":
-        return str(value).lower()
     if name not in MANY_VALUED:
         return value
     if any("\n" in one or "\r" in one for one in value):
@@ -131,9 +139,6 @@ def _value(name: str, cell: str, place: str) -> Any:
     try:
         if name in {"level", "version"}:
             return int(cell)
-        if name == "weighed":
-            return {"true": True, "false": False}[cell.lower()]
         return date.fromisoformat(cell) if name == "review_date" else cell
-    except (ValueError, KeyError):
-        forms = {"review_date": "a date like 2027-05-31", "weighed": "true or false"}
-        raise LexiconError(f"{place}: {name} is {cell!r}; write {forms.get(name, 'a number')}") from None
+    except ValueError:
+        raise LexiconError(f"{place}: {name} is {cell!r}; write a number, or a date like 2027-05-31") from None

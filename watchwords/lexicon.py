@@ -7,10 +7,13 @@ which file, on which line, and what to do. What can only be judged with all list
 
 import hashlib
 import json
+import math
 import re
 import tomllib
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +28,10 @@ CATEGORIES = "SHOVAECGPX"
 _ALTERNATIVES = re.compile(r"\{([^{}]*)\}")
 _FRAGMENT = re.compile(r"%([a-z_]+)%")
 MANY_VALUED = ("phrases", "slots", "match", "no_match", "exceptions", "unless")
-ENTRY_FIELDS = (
-    "id",
-    "category",
-    "level",
-    "weighed",
-    "pattern",
-    "reason",
-    "source",
-    "reviewer",
-    "review_date",
-    *MANY_VALUED,
-)
+ENTRY_FIELDS = ("id", "category", "level", "pattern", "reason", "source", "reviewer", "review_date", *MANY_VALUED)
 _MOST_EXPANSIONS = 20_000
+# A letter, a digit or a picture.
+_SAYS_SOMETHING = re.compile(r"[^\W_]|[\u2001-\U0010ffff]")
 
 
 class LexiconError(ValueError):
@@ -55,8 +49,7 @@ class Entry:
     `phrases` are folded and written out in full; `pattern` is re2 syntax over the folded text (of its slots, if it
     has any), or empty. Level 0 marks an idiom: whatever is found wholly inside it is dropped. `exceptions` are folded
     phrases, and `unless` other entries, that drop a match of this entry where they touch it. `match` and `no_match` are
-    texts that this entry must and must not find. `weighed` marks words that are said in jest as often as meant: a text
-    in which only such were found may be called grey by the model, never less.
+    texts that this entry must and must not find.
     """
 
     id: str
@@ -73,7 +66,6 @@ class Entry:
     unless: tuple[str, ...] = ()
     reviewer: str = ""
     review_date: date | None = None
-    weighed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +104,9 @@ def load_lexicon(path: Path = LISTS) -> Lexicon:
         LexiconError: anything is wrong, including an example that an entry does not answer as it says, or no entry
         at all.
     """
-    from watchwords.lint import find_problems
+    from watchwords.lint import load_matcher
 
-    parsed = parse_lists(path)
-    problems = parsed.problems or find_problems(parsed.entries)
-    if problems:
-        raise LexiconError(str(problems[0]), tuple(problems[1:]))
-    return Lexicon(tuple(parsed.headers), tuple(parsed.entries), content_version(parsed.entries))
+    return load_matcher(path).lexicon
 
 
 def parse_lists(path: Path = LISTS) -> Parsed:
@@ -139,10 +127,7 @@ def parse_lists(path: Path = LISTS) -> Parsed:
 def content_version(entries: list[Entry]) -> str:
     """A stable hash of all that entries find and say; where they stand in a file does not matter."""
     content = sorted(
-        [
-            *(e.id, e.category, e.level, e.weighed, e.reason),
-            *(sorted(e.phrases), e.pattern, sorted(e.exceptions), sorted(e.unless)),
-        ]
+        [e.id, e.category, e.level, e.reason, sorted(e.phrases), e.pattern, sorted(e.exceptions), sorted(e.unless)]
         for e in entries
     )
     return "w" + hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:12]
@@ -204,11 +189,6 @@ def _entry(table: dict[str, Any], fragments: dict[str, str], header: ListHeader,
         raise LexiconError(f"{where_named}: category must be one of {' '.join(CATEGORIES)}; correct it")
     if isinstance(level, bool) or level not in (0, 1, 2, 3):
         raise LexiconError(f"{where_named}: level must be 0, 1, 2 or 3; correct it")
-    weighed = table.get("weighed", False)
-    if not isinstance(weighed, bool) or (weighed and (level != 2 or category == "P")):
-        raise LexiconError(
-            f"{where_named}: weighed is true or false, and true at level 2 only, never for P; correct it"
-        )
     for name_of_text in ("reason", "source"):
         if not isinstance(table.get(name_of_text), str) or not table[name_of_text].strip():
             raise LexiconError(f"{where_named}: {name_of_text} is missing; write it in plain words")
@@ -239,7 +219,6 @@ def _entry(table: dict[str, Any], fragments: dict[str, str], header: ListHeader,
         unless=tuple(lists["unless"]),
         reviewer=reviewer,
         review_date=review,
-        weighed=weighed,
     )
 
 
@@ -262,21 +241,36 @@ def _slots(written: list[str], where: str) -> str:
 
 def _phrases(written: list[str], where: str) -> tuple[str, ...]:
     """Folded phrases with every `{a|b|}` written out."""
-    out: dict[str, None] = {}
-    todo = list(written)
-    while todo:
-        phrase = todo.pop()
-        choice = _ALTERNATIVES.search(phrase)
-        if choice:
-            todo += [phrase[: choice.start()] + one + phrase[choice.end() :] for one in choice[1].split("|")]
-        else:
-            folded = fold(phrase).strip()
-            if not folded or not any(c.isalnum() or ord(c) > 0x2000 for c in folded):
-                raise LexiconError(f"{where}: a phrase has no letter in it; remove it")
-            out[folded] = None
-        if len(out) + len(todo) > _MOST_EXPANSIONS:
+    out: set[str] = set()
+    for phrase in written:
+        spelt = _spelt(phrase, _MOST_EXPANSIONS - len(out))
+        if spelt is None:
             raise LexiconError(f"{where}: more than {_MOST_EXPANSIONS} phrases; use a pattern or fewer alternatives")
+        if not all(map(_SAYS_SOMETHING.search, spelt)):
+            raise LexiconError(f"{where}: a phrase has no letter in it; remove it")
+        out.update(spelt)
     return tuple(sorted(out))
+
+
+def _spelt(phrase: str, most: int) -> list[str] | None:
+    """A phrase folded and with its alternatives written out, the innermost first; None if they are more than `most`.
+
+    The parts are folded and not each of what they make together: characters fold one by one.
+    """
+    parts = _ALTERNATIVES.split(phrase)
+    choices = [list(map(fold, part.split("|"))) if number % 2 else [fold(part)] for number, part in enumerate(parts)]
+    if math.prod(map(len, choices)) > most:
+        return None
+    spelt = [" ".join(one.split()) for one in map("".join, product(*choices))]
+    if len(parts) == 1 or not any("{" in part for part in parts[::2]):
+        return spelt
+    out: list[str] = []
+    for one in spelt:
+        further = _spelt(one, most - len(out))
+        if further is None:
+            return None
+        out += further
+    return out
 
 
 def _pattern(written: str, fragments: dict[str, str], where: str) -> str:
@@ -293,7 +287,7 @@ def _pattern(written: str, fragments: dict[str, str], where: str) -> str:
     for _ in range(3):
         pattern = _FRAGMENT.sub(fill, pattern)
     try:
-        empty = re2.compile(pattern.encode("ascii"), _options()).search(b"") is not None
+        empty = compiled(pattern).search(b"") is not None
     except UnicodeEncodeError as error:
         raise LexiconError(f"{where}: a pattern sees folded text and must be ASCII; use phrases for emoji") from error
     except re2.error as error:
@@ -305,7 +299,16 @@ def _pattern(written: str, fragments: dict[str, str], where: str) -> str:
     return pattern
 
 
-def _options() -> Any:
-    options = re2.Options()
-    options.log_errors = False
-    return options
+@lru_cache(4_096)
+def compiled(pattern: str) -> "re2._Regexp[bytes]":
+    """A pattern (ASCII) as the linear-time engine has it, which logs nothing; the last ones are remembered.
+
+    Raises:
+        re2.error: the engine does not accept it.
+        UnicodeEncodeError: it is not ASCII.
+    """
+    return re2.compile(pattern.encode("ascii"), _QUIET)
+
+
+_QUIET = re2.Options()
+_QUIET.log_errors = False

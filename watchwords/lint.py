@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-import re2
-
 from watchwords.common import load_common_words
-from watchwords.lexicon import LISTS, Entry, Lexicon, LexiconError, content_version, parse_lists
+from watchwords.lexicon import LISTS, Entry, Lexicon, LexiconError, compiled, content_version, parse_lists
+from watchwords.matcher import Matcher
 
 # An everyday word at this price or below is in half of all messages; an entry that is no more than one finds nothing.
 _TOO_COMMON = 2.5
@@ -31,12 +30,29 @@ def overdue(path: Path, today: date) -> tuple[str, ...]:
     )
 
 
+def load_matcher(path: Path = LISTS) -> Matcher:
+    """The matcher of a directory's lists, or of one file's, on which every example was tried.
+
+    Raises:
+        LexiconError: anything is wrong with the lists, an example or there is no entry at all.
+    """
+    parsed = parse_lists(path)
+    problems = parsed.problems or _as_a_whole(parsed.entries)
+    if not problems:
+        matcher = Matcher(Lexicon(tuple(parsed.headers), tuple(parsed.entries), content_version(parsed.entries)))
+        if not (problems := _examples(matcher)):
+            return matcher
+    raise LexiconError(str(problems[0]), tuple(problems[1:]))
+
+
 def find_problems(entries: Sequence[Entry]) -> list[LexiconError]:
     """Every problem of entries that are each well-formed."""
-    problems = [*_twice(entries), *_cycles(entries), *_too_broad(entries), *_self_excepted(entries)]
-    if problems:
-        return problems
-    return _examples(entries)
+    return _as_a_whole(entries) or _examples(Matcher(Lexicon((), tuple(entries), "")))
+
+
+def _as_a_whole(entries: Sequence[Entry]) -> list[LexiconError]:
+    """What can be judged without trying them."""
+    return [*_twice(entries), *_cycles(entries), *_too_broad(entries), *_self_excepted(entries)]
 
 
 def _twice(entries: Sequence[Entry]) -> list[LexiconError]:
@@ -79,7 +95,7 @@ def _too_broad(entries: Sequence[Entry]) -> list[LexiconError]:
     problems = []
     for entry in entries:
         found = [p for p in entry.phrases if p in broad or (len(p) < _SHORTEST_ALONE and p.isascii() and p.isalpha())]
-        if not found and entry.pattern and (place := re2.search(entry.pattern.encode("ascii"), talk)) is not None:
+        if not found and entry.pattern and (place := compiled(entry.pattern).search(talk)) is not None:
             found = [place.group().decode("ascii")]
         if found:
             problems.append(
@@ -102,13 +118,10 @@ def _self_excepted(entries: Sequence[Entry]) -> list[LexiconError]:
     ]
 
 
-def _examples(entries: Sequence[Entry]) -> list[LexiconError]:
+def _examples(matcher: Matcher) -> list[LexiconError]:
     """Examples that are found and should not be, or the other way round; counted from 1."""
-    from watchwords.matcher import Matcher
-
-    matcher = Matcher(Lexicon((), tuple(entries), content_version(list(entries))))
     problems = []
-    for entry in entries:
+    for entry in matcher.lexicon.entries:
         for number, example in enumerate(entry.match, 1):
             if entry.id not in matcher.entries_in(example):
                 advice = "correct the phrase, pattern or example"

@@ -8,11 +8,12 @@ import re
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
 import ahocorasick_rs
 
-from watchwords.context import adjust
-from watchwords.lexicon import Entry, Lexicon, load_lexicon
+from watchwords.context import HYPERBOLE, adjust
+from watchwords.lexicon import LISTS, Entry, Lexicon
 from watchwords.normalise import View
 from watchwords.patterns import Patterns
 from watchwords.reading import Reader, Work
@@ -28,6 +29,8 @@ MOST_IN_CONTEXT = 24
 # Views that are made because another one holds slang, and terms that are read plainly in each.
 MOST_PLAIN_VIEWS, MOST_SLANG = 2, 200
 
+# Entries of level 0 whose ids begin so leave grey what is found wholly inside them, where the others drop it.
+JEST = "jest-"
 _WORD = re.compile(r"[a-z]{3,}")
 # "i s/h" is slang, the beginning of "i s/h/a/l/l" is not.
 _MARKS_BETWEEN = frozenset("/|*~_\\")
@@ -97,9 +100,15 @@ class Matcher:
         self._reader = Reader(_vocabulary(lexicon))
 
     @classmethod
-    def load(cls) -> "Matcher":
-        """The matcher for the lists that come with the program, with their examples checked."""
-        return cls(load_lexicon())
+    def load(cls, path: Path = LISTS) -> "Matcher":
+        """The matcher for the lists that come with the program, or for others, with their examples checked.
+
+        Raises:
+            LexiconError: anything is wrong with the lists.
+        """
+        from watchwords.lint import load_matcher
+
+        return load_matcher(path)
 
     @property
     def entry_count(self) -> int:
@@ -109,10 +118,6 @@ class Matcher:
     def reason(self, entry_id: str) -> str:
         """Why an entry is on the list, in the plain words that moderators see."""
         return self._entries[entry_id].reason
-
-    def is_weighed(self, entry_id: str) -> bool:
-        """Whether the model may call a text grey in which such entries alone were found (`lexicon.Entry`)."""
-        return self._entries[entry_id].weighed
 
     def find(self, text: str) -> tuple[Match, ...]:
         """Every entry of level 1 or more in the text, in the order of the text, adjusted for context.
@@ -156,7 +161,7 @@ class Matcher:
             for entry_id, start, end in found.excused:
                 excused.setdefault(entry_id, []).append(view.span(start, end))
         covers = {name: _Spans(spans) for name, spans in excused.items()}
-        idiom = covers.get("")
+        idiom, jest = covers.get(""), covers.get(JEST)
         out: list[Match] = []
         taken: dict[str, list[tuple[int, int]]] = {}
         in_context = 0
@@ -179,6 +184,8 @@ class Matcher:
                 if level > 1 and in_context < MOST_IN_CONTEXT:
                     in_context += 1
                     level, notes = adjust(view.text, start, end, entry.category, entry.level)
+                if level == 2 and jest is not None and jest.hold(first, last):
+                    level, notes = 1, (HYPERBOLE, *notes)
                 out.append(Match(entry.id, entry.category, level, first, last, view.name, notes))
         out.sort(key=lambda match: (match.start, match.end, match.entry_id))
         return out
@@ -196,10 +203,10 @@ class Matcher:
             if index < len(PLAIN) and len(found.slang) < MOST_SLANG and text[end : end + 1] not in _MARKS_BETWEEN:
                 found.slang.append((start, end))
         plain = text.encode("ascii", "replace")
-        for number in self._patterns.perhaps_in(text, plain):
-            meaning = self._patterned[number]
+        for part in self._patterns.perhaps_in(text, plain):
+            meaning = self._patterned[self._patterns.owner(part)]
             is_contact = meaning[0][0].category == "P"
-            places = self._patterns[number].finditer(plain)
+            places = self._patterns[part].finditer(plain)
             for place in islice(places, MOST_CONTACTS if is_contact else MOST_OF_ONE):
                 if found is None:
                     found = _Seen()
@@ -211,8 +218,8 @@ class Matcher:
 
 @dataclass(slots=True)
 class _Seen:
-    """What stands in one view, by half-open offsets in it: entries; what excuses them (an entry's id, or "" for an
-    idiom, which excuses all); and slang.
+    """What stands in one view, by half-open offsets in it: entries; what excuses them (an entry's id, "" for an
+    idiom, which excuses all, or JEST); and slang.
     """
 
     raw: list[tuple[Entry, int, int]] = field(default_factory=list)
@@ -227,7 +234,7 @@ class _Seen:
                 continue
             self.raw.append((entry, start, end))
             if not entry.level:
-                self.excused.append(("", start, end))
+                self.excused.append((JEST if entry.id.startswith(JEST) else "", start, end))
 
 
 class _Spans:

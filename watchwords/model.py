@@ -52,8 +52,7 @@ class Thresholds:
     """Where weights become levels; all are log odds.
 
     `flag`: concern from which a text is level 2. `urgent`: the like for level 3, asked of level 2 only. `grey`: from
-    which a text is level 1, and `near`: concern from which it is. `jest`: concern below which a text is level 1 though
-    words were found that are often meant.
+    which a text is level 1, and `near`: concern from which it is.
     `gate`: below it nothing else is asked of a text in which the lists found nothing. `category`: from which a
     category is named besides the likeliest.
     """
@@ -62,7 +61,6 @@ class Thresholds:
     urgent: float
     grey: float
     near: float
-    jest: float
     gate: float
     category: float
 
@@ -144,6 +142,7 @@ class Model:
         self._pieces = dict(zip(names, pieces.column(0), strict=True))
         self._piece_places = {name: place for place, name in enumerate(names)}
         self._words: dict[str, tuple[int, float, bool]] = {}
+        self._strange: dict[str, Sequence[float]] = {}
 
     @classmethod
     def load(cls, path: Path = MODEL_FILE) -> "Model":
@@ -222,7 +221,7 @@ class Model:
 
     def answer(self, text: str, weighed: Weighed, rules: Sequence[str]) -> "Answer":
         """Every head's log odds for the part of a view that was weighed, the lists' share included."""
-        parts = list(self._parts(text, weighed))
+        parts = self._parts(text, weighed)
         words = sum(part[3] for part in parts)
         scale = 1 / math.sqrt(words + EXTRA_WORDS)
         columns = zip(*(part[2] for part in parts), strict=True) if parts else [(0.0,)] * len(HEADS)
@@ -258,31 +257,45 @@ class Model:
         self._words[token] = answer
         return answer
 
-    def _parts(self, text: str, weighed: Weighed) -> Iterable["_Part"]:
+    def _parts(self, text: str, weighed: Weighed) -> list[_Part]:
         """Every word and known run of a stretch of tokens: (first token, last token, all heads' weights, words)."""
+        parts: list[_Part] = []
+        known, runs = self._words, self._run_rows
+        has_run, row_of_run, words = runs.places.get, runs.row, self._word_rows.get
         before, pair, since = START, 0, 0
-        places: list[int] = []
-        tokens = text.split()
-        for place in range(weighed.first, weighed.last):
-            word, last = word_of(tokens[place])
-            if word:
-                key = key_of(word)
+        # The places of the last two words before this one in its sentence.
+        second = first = 0
+        for place, token in enumerate(text.split()[weighed.first : weighed.last], weighed.first):
+            word = known.get(token)
+            key, _, last = self._learn(token) if word is None else word
+            if key:
                 since += 1
-                yield place, place + 1, self._row_of(word, key), 1
-                places = [*places[-2:], place]
+                weights = self._strange.get(token)
+                if weights is None and (weights := words(key)) is None:
+                    weights = self._remember(token, key)
+                parts.append((place, place + 1, weights, 1))
                 run = (before * STEP + key) & MASK
-                yield from self._run(run, places[-2:] if since > 1 else places[-1:])
-                yield from self._run((pair * STEP + key) & MASK, places)
+                if (row := has_run(run)) is not None:
+                    parts.append((first if since > 1 else place, place + 1, row_of_run(row), 0))
+                if (row := has_run((pair * STEP + key) & MASK)) is not None:
+                    begin = (place, first, second)[min(since, 3) - 1]
+                    parts.append((begin, place + 1, row_of_run(row), 0))
                 before, pair = key, run
+                second, first = first, place
             if since and (last or since >= WINDOW_WORDS or place == weighed.last - 1):
-                yield from self._run((before * STEP + END) & MASK, places[-1:])
-                yield from self._run((pair * STEP + END) & MASK, places[-2:])
-                before, pair, since, places = START, 0, 0, []
+                if (row := has_run((before * STEP + END) & MASK)) is not None:
+                    parts.append((first, first + 1, row_of_run(row), 0))
+                if (row := has_run((pair * STEP + END) & MASK)) is not None:
+                    parts.append((second if since > 1 else first, first + 1, row_of_run(row), 0))
+                before, pair, since = START, 0, 0
+        return parts
 
-    def _run(self, key: int, places: list[int]) -> Iterable["_Part"]:
-        row = self._run_rows.get(key)
-        if row is not None:
-            yield places[0], places[-1] + 1, row, 0
+    def _remember(self, token: str, key: int) -> Sequence[float]:
+        """The weights of a token whose word was not learnt; remembered, and bounded."""
+        if len(self._strange) >= _CACHE_SIZE:
+            self._strange.clear()
+        weights = self._strange[token] = self._row_of(word_of(token)[0], key)
+        return weights
 
     def _row_of(self, word: str, key: int) -> Sequence[float]:
         row = self._word_rows.get(key)
@@ -300,7 +313,7 @@ class _Table:
         self.keys = keys
         self._weights = weights
         self._scales = scales
-        self._places = {key: place for place, key in enumerate(keys)}
+        self.places = {key: place for place, key in enumerate(keys)}
         self._rows: dict[int, Sequence[float]] = {}
 
     @classmethod
@@ -333,7 +346,7 @@ class _Table:
         return known
 
     def get(self, key: int) -> Sequence[float] | None:
-        place = self._places.get(key)
+        place = self.places.get(key)
         return None if place is None else self.row(place)
 
 

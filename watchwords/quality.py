@@ -101,8 +101,11 @@ def quality(judged: Sequence[Judged]) -> Quality:
     )
 
 
-def wilson(count: int, total: int) -> tuple[float, float]:
-    """The 95 % score interval of `count` of `total` (Wilson 1927); (0, 1) of nothing."""
+def wilson(count: float, total: float) -> tuple[float, float]:
+    """The 95 % score interval of `count` of `total` (Wilson 1927); (0, 1) of nothing.
+
+    Of a weighted sample they are effective counts, which are no whole numbers.
+    """
     if not total:
         return 0.0, 1.0
     share = count / total
@@ -150,7 +153,11 @@ def _is_flagged(one: Judged) -> bool:
 
 
 def _share(among: Sequence[Judged], which: Callable[[Judged], bool]) -> Share:
-    count, total = sum(which(one) for one in among), len(among)
+    return share_of(sum(which(one) for one in among), len(among))
+
+
+def share_of(count: int, total: int) -> Share:
+    """`count` of `total` with its interval."""
     if not total:
         return Share(0, 0, None, None, None)
     low, high = wilson(count, total)

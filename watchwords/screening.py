@@ -1,18 +1,16 @@
 """One verdict on one text: the lists' findings and the model's weight become a level, a score, categories and reasons.
 
-Decided here: how lists and model make a level together. What a list says stands, and the model may raise a text. It
-lowers one only where nothing was found but entries that their reviewers marked as often said in jest, from 2 to 1: no
-entry can be silenced by numbers.
+Decided here: how lists and model make a level together. What a list says stands: the model may raise a text, and never
+lowers one, so no list entry can be silenced by numbers.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from watchwords.context import IN_JEST
 from watchwords.features import rules_of
 from watchwords.lexicon import CATEGORIES
-from watchwords.matcher import Match, Matcher
+from watchwords.matcher import Match, Matcher, Reading
 from watchwords.model import CONCERN, GREY, URGENT, Answer, Model, Weighed
 from watchwords.normalise import View
 
@@ -76,13 +74,15 @@ class Found:
 class Screened:
     """What is to be said of a text. `score` orders texts within and across levels: the level is its whole part.
 
-    `cats` holds letters of CATEGORIES, the main one first; empty at level 0.
+    `cats` holds letters of CATEGORIES, the main one first; empty at level 0. `is_cut_short`: strange words were left
+    as they are because the allowance of one text was used up, so that what they hide is not in the rest.
     """
 
     level: int
     score: float
     cats: tuple[str, ...]
     findings: tuple[Found, ...]
+    is_cut_short: bool = False
 
 
 class Screener:
@@ -107,6 +107,10 @@ class Screener:
     def screen(self, text: str) -> Screened:
         """The verdict on a text. Never raises for any text; time is linear in the text."""
         reading = self.matcher.read(text)
+        said = self._said(reading)
+        return replace(said, is_cut_short=True) if reading.work.is_cut_short else said
+
+    def _said(self, reading: Reading) -> Screened:
         # Hints teach the model and say nothing by themselves: "beans" is a word for cuts, and beans.
         matches = tuple(match for match in reading.matches if not match.entry_id.startswith(HINT))
         if self.model is None:
@@ -122,8 +126,6 @@ class Screener:
         rules = rules_of(reading.matches)
         answer = model.answer(view.text, best, rules)
         answers = answer.odds
-        if answers[CONCERN] < limits.jest:
-            matches = self._in_jest(matches)
         top = max((match.level for match in matches), default=0)
         level = self._level(answers, top)
         within = answers[URGENT] if level == 3 else model.probability(answers[CONCERN])
@@ -147,16 +149,6 @@ class Screener:
         if max(top, 2 * (answers[CONCERN] >= limits.flag)) >= 2:
             level = 3 if answers[URGENT] >= limits.urgent else 2
         return max(level, top)
-
-    def _in_jest(self, matches: tuple[Match, ...]) -> tuple[Match, ...]:
-        """The same matches, grey where none says more than entries do that are as often said in jest."""
-        serious = [match for match in matches if match.level > 1]
-        if any(match.level > 2 or not self.matcher.is_weighed(match.entry_id) for match in serious):
-            return matches
-        return tuple(
-            replace(match, level=1, adjustments=(IN_JEST, *match.adjustments)) if match.level > 1 else match
-            for match in matches
-        )
 
     def _by_lists(self, matches: Sequence[Match]) -> Screened:
         if not matches:

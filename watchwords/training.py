@@ -29,10 +29,9 @@ from watchwords.common import load_common_words
 from watchwords.features import EXTRA_WORDS, Sentence, key_of, length_off, pieces_of, rules_of, sentences_of, windows
 from watchwords.labelled import TRAIN, Labelled, of_part
 from watchwords.lexicon import CATEGORIES
-from watchwords.matcher import Match, Matcher
+from watchwords.matcher import Matcher
 from watchwords.model import CONCERN, FORMAT, GREY, HEADS, URGENT, pack, version_of
 from watchwords.normalise import fold
-from watchwords.screening import HINT
 
 SEED = 20261123
 # Of everyday words only those up to this price have a row of their own: with all, the file is 1.8 MB instead of 0.9.
@@ -50,18 +49,15 @@ PHRASES_AN_ENTRY = 24
 WEIGHT_OF_PHRASES, WEIGHT_OF_EXAMPLE = 3.0, 0.5
 WEIGHT_OF_GREY, WEIGHT_OF_WINDOW = 0.6, 0.3
 
-# What the thresholds must keep, on messages of unseen families: of texts called 2 or more and not grey, the part that
-# is; alerts of the model's own and grey findings in a thousand ordinary messages; of texts called 3, the part that is.
-LEAST_PPV, MOST_ALERTS, MOST_GREY, LEAST_URGENT = 0.80, 3 / 1000, 20 / 1000, 0.75
-# Of messages with nothing but words that are often said in jest, the part that is meant and may be called grey.
-LOST_IN_JEST = 0.04
+# What the thresholds must keep, on messages of unseen families: of texts that the model alone calls 2 or more and that
+# are not grey, the part that is; such alerts and grey findings in a thousand ordinary messages; of texts called 3, the
+# part that is.
+LEAST_PPV, MOST_ALERTS, MOST_GREY, LEAST_URGENT = 0.80, 1.5 / 1000, 20 / 1000, 0.75
 # Of what would be noticed, the part that may be lost by asking one question first.
 LOST_AT_GATE = 0.03
 
-# From fewer messages nothing is concluded.
-LEAST_TO_JUDGE = 30
-_NEVER = -99.0
-
+# Families of talk that needs nobody; the others of level 0 are there to be mistaken for something.
+ORDINARY_FAMILIES = ("d-", "po-", "rs-")
 ORDINARY = Path(__file__).parent / "model" / "ordinary.txt"
 SAMPLES_A_LINE, WEIGHT_OF_LINE = 10, 12.0
 WEIGHT_OF_TALK = 3.0
@@ -187,14 +183,13 @@ def _judge_unseen(prepared: "_Prepared", tell: Callable[[str], None]) -> "_Judge
         seen_not[measured],
         np.array([sample.level for sample in samples])[measured],
         prepared.best_rule[measured],
-        prepared.only_weighed[measured],
         np.array([sample.ordinary for sample in samples])[measured],
     )
 
 
 def _of_corpus(labelled: Iterable[Labelled]) -> Iterator[Sample]:
     for message in labelled:
-        ordinary = not message.level and message.family.startswith("d-")
+        ordinary = not message.level and message.family.startswith(ORDINARY_FAMILIES)
         weight = WEIGHT_OF_TALK if ordinary else 1.0
         yield Sample(message.text, message.level, message.cats, message.family, weight, ordinary=ordinary)
 
@@ -236,12 +231,6 @@ def _of_lists(matcher: Matcher) -> Iterator[Sample]:
                 yield Sample(text, entry.level, cats, group, weight, measured=False)
 
 
-def _is_only_weighed(matches: Sequence[Match], matcher: Matcher) -> bool:
-    """Whether something serious was found and nothing but what is often said in jest."""
-    serious = [match for match in matches if match.level > 1 and not match.entry_id.startswith(HINT)]
-    return bool(serious) and all(match.level == 2 and matcher.is_weighed(match.entry_id) for match in serious)
-
-
 def _counts_rules(sample: Sample) -> bool:
     """Whether what the lists find in a message may teach: of those that they were mended on, in RULES_KEPT only."""
     if sample.level < 2:
@@ -260,7 +249,6 @@ class _Prepared:
     length_off: Any
     rules: Any
     best_rule: Any
-    only_weighed: Any
     rule_names: list[str]
     runs: list[int]
     run_kept: Any
@@ -302,7 +290,6 @@ class _Prepared:
                     for r, counts in zip(readings, counted, strict=True)
                 ]
             ),
-            np.array([_is_only_weighed(r.matches, matcher) for r in readings]),
             names,
             list(runs),
             np.array(run_df) >= FAMILIES_OF_RUN,
@@ -444,29 +431,17 @@ class _Judged:
     answers: Floats
     levels: Any
     best_rule: Any
-    only_weighed: Any
     ordinary: Any
-
-    def _jest(self) -> float:
-        """Concern below which what is often said in jest is called grey."""
-        meant = self.answers[self.only_weighed & (self.levels >= 2), 0]
-        return float(np.quantile(meant, LOST_IN_JEST)) if len(meant) >= LEAST_TO_JUDGE else _NEVER
-
-    def _by_rule(self, jest: float) -> Any:
-        """Which texts the lists make level 2 or more."""
-        return (self.best_rule >= 2) & ~(self.only_weighed & (self.answers[:, 0] < jest))
 
     def thresholds(self) -> dict[str, float]:
         """Where levels begin: the most sensitive concern that keeps PPV and alerts, then urgent and grey."""
         concern, urgent, grey = (self.answers[:, HEADS.index(head)] for head in (CONCERN, URGENT, GREY))
         high = self.levels >= 2
-        jest = self._jest()
-        by_rule = self._by_rule(jest)
+        by_rule = self.best_rule >= 2
         best = (-1.0, 9.0)
         for flag in np.quantile(concern, np.linspace(0.3, 0.995, 160)):
-            flagged = (concern >= flag) | by_rule
-            right, wrong = (flagged & high).sum(), (flagged & (self.levels == 0)).sum()
-            own = flagged & ~by_rule
+            own = (concern >= flag) & ~by_rule
+            right, wrong = (own & high).sum(), (own & (self.levels == 0)).sum()
             if right < LEAST_PPV * (right + wrong) or own[self.ordinary].mean() > MOST_ALERTS:
                 continue
             best = max(best, (right / high.sum(), float(flag)))
@@ -493,7 +468,6 @@ class _Judged:
             "urgent": most,
             "grey": least_grey,
             "near": near,
-            "jest": min(jest, flag),
             "gate": float(min(np.quantile(noticed, LOST_AT_GATE), flag)) if len(noticed) else flag,
             "category": 0.0,
         }
@@ -505,7 +479,7 @@ class _Judged:
 
     def flagged(self, thresholds: Mapping[str, float]) -> Any:
         """Which texts the thresholds make level 2 or more."""
-        return (self.answers[:, 0] >= thresholds["flag"]) | self._by_rule(thresholds["jest"])
+        return (self.answers[:, 0] >= thresholds["flag"]) | (self.best_rule >= 2)
 
     def figures(self, thresholds: Mapping[str, float]) -> dict[str, float]:
         """What the thresholds keep on these texts; base views only, so a little below what is screened with all."""

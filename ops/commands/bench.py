@@ -130,6 +130,24 @@ def bench_filter(
     answer(as_json, figures, *_goals(figures))
 
 
+@group.command("backtest")
+@speaks_plainly
+def bench_backtest(
+    rounds: Rounds = 3,
+    seconds: Seconds = 5.0,
+    rate: Annotated[float, typer.Option(min=1, help="Messages a second.")] = 400.0,
+    messages: Annotated[int, typer.Option(min=100, help="Stored before, to be back-tested.")] = 30_000,
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """How long acknowledgements take while stored messages are back-tested, beside without, in turns."""
+    from ops.bench.backtest import bench_backtest as run
+
+    figures = run(folder, rounds=rounds, seconds=seconds, rate=rate, messages=messages, progress=say)
+    at = figures["ack_p99_ms"]
+    answer(as_json, figures, *_goals(figures), f"ack p99: {at['without']} ms without, {at['beside']} ms beside")
+
+
 def _goals(figures: dict[str, Any]) -> list[str]:
     """A line for each goal: met or missed, by what, against what; or that it was not measured."""
     return [

@@ -23,7 +23,7 @@ class Door:
     """Somebody whom the visitor can be.
 
     Attributes:
-        host: the name by which their window reaches this machine; each has another, so that one browser keeps three
+        host: the name by which their window reaches this machine; each has another, so that one browser keeps their
             cookies apart. Browsers take every name under `localhost` for this machine.
         start: the page on which they begin.
     """
@@ -60,6 +60,22 @@ DOORS: Final = (
         "clinician.localhost",
         "/staff/on-call",
     ),
+    Door(
+        "Jo",
+        Role.MODERATOR_LEAD,
+        "Jo, who leads the moderators",
+        "Tries and signs changes of the watchword lists.",
+        "lead.localhost",
+        "/staff/watchwords",
+    ),
+    Door(
+        "Dr Adeyemi",
+        Role.CLINICAL_LEAD,
+        "Dr Adeyemi, clinical lead",
+        "Signs them too: no change without both.",
+        "clinical-lead.localhost",
+        "/staff/watchwords",
+    ),
 )
 
 VISITOR: Final = "Bluebell"
@@ -82,6 +98,7 @@ STAFF: Final = (
     (STAND_IN, Role.MODERATOR),
     ("Priya", Role.MODERATOR),
     ("Dr Hughes", Role.CLINICIAN),
+    ("Jo", Role.MODERATOR_LEAD),
     ("Dr Adeyemi", Role.CLINICAL_LEAD),
     ("Morgan", Role.THERAPIST),
 )

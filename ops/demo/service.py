@@ -30,6 +30,7 @@ from ops.demo.people import DOORS
 from ops.demo.ready import MISCONFIGURED, Ready
 from ops.demo.seed import open_doors, seed
 from ops.demo.texts import load_stories, load_talk
+from ops.demo.words import prepare
 from server.actions.services import Services
 from server.clock import ClockMapping, real_us
 from server.errors import Misconfigured
@@ -136,14 +137,21 @@ def mapping_for(speed: float, ahead_us: int) -> ClockMapping:
     return ClockMapping(origin_us=real_us(), offset_us=offset_us, speed=speed)
 
 
-async def serve(services: Services, listener: socket.socket, password: str) -> None:
-    """Serve until SIGTERM, or until the starter has gone. The one place that says by what a demonstration is served."""
+async def serve(services: Services, listener: socket.socket, password: str, *, new: bool) -> None:
+    """Serve until SIGTERM, or until the starter has gone. The one place that says by what a demonstration is served.
+
+    A new one gets its proposal of other words meanwhile.
+    """
     stop = stop_on_signals()
     # The starter never writes: standard input ends when it does, however it does.
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
     port = services.settings.port
-    doors = tuple(DemoDoor(d.role, d.label, d.hint, d.name, password, d.origin(port)) for d in DOORS)
-    await serve_edges(services, listener, stop, doors=doors, drain_s=DRAIN_S)
+    doors = tuple(DemoDoor(d.role, d.label, d.hint, d.name, password, d.origin(port), d.start) for d in DOORS)
+    async with asyncio.TaskGroup() as tasks:
+        preparing = tasks.create_task(prepare(services)) if new else None
+        await serve_edges(services, listener, stop, doors=doors, drain_s=DRAIN_S)
+        if preparing is not None:
+            preparing.cancel()
 
 
 async def run(folder: Path, listener: socket.socket, *, speed: float, seed_number: int, keep: bool) -> None:
@@ -172,7 +180,7 @@ async def run(folder: Path, listener: socket.socket, *, speed: float, seed_numbe
         ready = Ready(f"http://{HOST}:{port}", port, os.getpid(), password, dict(world.feeds), dict(world.tokens))
         sys.stdout.buffer.write(msgspec.json.encode(ready) + b"\n")
         sys.stdout.buffer.flush()
-        await serve(services, listener, password)
+        await serve(services, listener, password, new=new)
 
 
 def _shorter(logger: object, method: str, line: EventDict) -> EventDict:

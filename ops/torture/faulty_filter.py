@@ -39,7 +39,7 @@ from server.actions.screening import STALLS_ALLOWED, Screening
 from server.actions.services import Services
 from server.actions.sessions import authenticate
 from server.auth.requester import Requester
-from server.main import open_services
+from server.main import load_lists, open_services
 from server.protocol.frames import MessageItem, Shown
 from server.rooms import MessageState
 from watchwords.lexicon import Lexicon
@@ -188,7 +188,7 @@ class _Faults:
         self._sound = sound
         self._rng = rng
         self._policy = DispositionPolicy.load()
-        matcher = Matcher.load()
+        matcher = load_lists()
         unbuilt = copy.copy(matcher)
         unbuilt._automaton = None  # type: ignore[assignment]
         self._broken = {

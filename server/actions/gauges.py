@@ -21,6 +21,7 @@ from server.actions.services import Services
 from server.clock import to_us
 from server.numbers import WRITE_EVERY_S
 from server.store import gauges
+from server.store.drift import open_alarms
 from server.store.store import Store
 
 log = structlog.get_logger()
@@ -38,18 +39,22 @@ LEASE_LEFT: Final = Gauge(
     "For how long somebody still holds the duty to call people; negative: nobody does. 6 where one process is alone.",
 )
 UNREAD: Final = Gauge("evenkeel_unread_oldest_seconds", "Age of the oldest community message that no staff has read.")
+DRIFTING: Final = Gauge(
+    "evenkeel_watchwords_drifting", "List entries that find more or less than they used to, and nobody has changed."
+)
 _ALONE_S: Final = 6.0
 _LEVELS: Final = tuple(level for level in Level if level is not Level.NONE)
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits, in seconds of real time."""
+    """What waits, in seconds of real time, and how many entries of the lists drift."""
 
     unowned: Mapping[Level, float]
     overdue: float
     lease_left: float
     unread: float
+    drifting: int
 
 
 def measure(store: Store, conn: Connection) -> Waiting:
@@ -65,13 +70,14 @@ def measure(store: Store, conn: Connection) -> Waiting:
         overdue=max(0.0, since(gauges.first_due(conn))),
         lease_left=-since(gauges.lease_until(conn, _JOBS)) if store.is_shared else _ALONE_S,
         unread=max(0.0, since(gauges.oldest_unread(conn))),
+        drifting=len(open_alarms(conn)),
     )
 
 
 async def refresh(services: Services) -> None:
     """Read the numbers anew. Never raises: that the store does not answer is a number too."""
     store = services.store
-    waiting = Waiting(dict.fromkeys(_LEVELS, 0.0), 0.0, 0.0, 0.0)
+    waiting = Waiting(dict.fromkeys(_LEVELS, 0.0), 0.0, 0.0, 0.0, 0)
     try:
         async with asyncio.timeout(_ANSWER_S):
             waiting = await store.read(lambda conn: measure(store, conn))
@@ -85,6 +91,7 @@ async def refresh(services: Services) -> None:
     OVERDUE.set(waiting.overdue)
     LEASE_LEFT.set(waiting.lease_left)
     UNREAD.set(waiting.unread)
+    DRIFTING.set(waiting.drifting)
     BUS_HEARS.set(services.bus.hears())
 
 

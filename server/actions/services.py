@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from moderation.attention import AttentionPolicy
+from moderation.draws import ReviewPolicy
+from moderation.drift import DriftPolicy
 from moderation.ladders import LadderPolicy
 from server.actions.limits import Throttle
 from server.actions.pace import Pace
@@ -62,6 +64,8 @@ class Services:
     Attributes:
         secret: 32 bytes for tokens that are not stored (form tokens), derived from the wrapping key.
         notifiers: the channels by which people on duty are called, by name.
+        review: what is drawn of each shift to be read blind.
+        drift: when an entry of the lists finds more or less than it did.
         wake_ladders: tells the ladder job that something fell due just now; the rows are what guarantees it.
         revoked: called with the ids of sessions that were just ended, after the commit.
         passwords: hashes passwords beside the loop.
@@ -81,6 +85,8 @@ class Services:
     attention: AttentionPolicy
     secret: bytes = field(repr=False)
     notifiers: dict[str, Notifier] = field(default_factory=dict)
+    review: ReviewPolicy = field(default_factory=ReviewPolicy.load)
+    drift: DriftPolicy = field(default_factory=DriftPolicy.load)
     room_cache: RoomCache = field(default_factory=RoomCache)
     wake_ladders: Wake = field(default_factory=Wake)
     revoked: Revocations = field(default_factory=Revocations)

@@ -15,6 +15,7 @@ import msgspec
 from server.actions.draining import Draining, allow_drain
 from server.actions.operating import AddedPerson, AddedShift, add_person, add_shift
 from server.actions.services import Services
+from server.actions.wordlists.backtests import BegunTrial, TrialFigures, begin_back_test, figures
 from server.errors import BadRequest
 
 
@@ -39,7 +40,24 @@ class Drain(msgspec.Struct, frozen=True, tag="drain", tag_field="t", forbid_unkn
     reason: str = ""
 
 
-Command = AddPerson | AddShift | Drain
+class BackTest(msgspec.Struct, frozen=True, tag="back_test", tag_field="t", forbid_unknown_fields=True):
+    """Back-test a proposal of the watchword lists ("": the newest) on the messages of `days`, or on the corpus (0).
+
+    Answered with `BegunTrial`, at once.
+    """
+
+    version: str = ""
+    days: int = 0
+
+
+class AskTrial(msgspec.Struct, frozen=True, tag="ask_trial", tag_field="t", forbid_unknown_fields=True):
+    """How far a back-test is; answered with `TrialFigures`."""
+
+    trial: str
+
+
+Command = AddPerson | AddShift | Drain | BackTest | AskTrial
+Answer = AddedPerson | AddedShift | Draining | BegunTrial | TrialFigures
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,15 +92,17 @@ class Running:
     stop: Callable[[], None]
 
 
-async def run(
-    services: Services, operator: str, command: Command, running: Running | None = None
-) -> AddedPerson | AddedShift | Draining:
+async def run(services: Services, operator: str, command: Command, running: Running | None = None) -> Answer:
     """Carry out one command in the name of `operator`. Raises ServiceError, whatever the action refuses with."""
     match command:
         case AddPerson():
             return await add_person(services, operator, command.role, command.name)
         case AddShift():
             return await add_shift(services, operator, command.name, command.starts_at, _hours(command.hours))
+        case BackTest():
+            return await begin_back_test(services, operator, command.version, command.days)
+        case AskTrial():
+            return await figures(services, command.trial)
         case Drain():
             if running is None:
                 raise BadRequest("No service is running here.", code="not_running")

@@ -11,11 +11,9 @@ from sqlalchemy import Connection, and_, or_, select
 from moderation.cases import Outcome
 from moderation.ladders import Side
 from moderation.types import Level, Role
-from server.store.cases import SECOND
+from server.store.cases import OWN_WORDS
 from server.store.feeds import NEW
 from server.store.schema import account, case_message, event, finding, message, review_case
-
-_OWN_WORDS = ("message", "edit", SECOND)
 
 
 def worries(conn: Connection, subject: str, side: Side, since: datetime, but: str) -> list[datetime]:
@@ -30,7 +28,7 @@ def worries(conn: Connection, subject: str, side: Side, since: datetime, but: st
             review_case.c.subject == subject,
             review_case.c.side == side,
             or_(review_case.c.outcome.is_(None), review_case.c.outcome != Outcome.NO_CONCERN),
-            case_message.c.origin.in_(_OWN_WORDS),
+            case_message.c.origin.in_(OWN_WORDS),
             case_message.c.level >= int(Level.GREY),
             case_message.c.at >= since,
             case_message.c.message != but,

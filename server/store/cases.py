@@ -19,13 +19,30 @@ from moderation.ladders import Side, Waits
 from moderation.types import Level
 from server.ids import new_id
 from server.rooms import MessageState
-from server.store.schema import account, case_history, case_message, message, notice, obligation, review_case, shift
+from server.store.schema import (
+    account,
+    case_history,
+    case_message,
+    finding,
+    message,
+    notice,
+    obligation,
+    review_case,
+    shift,
+)
 from server.store.unit import Tx
 
 RUNNING, ACKNOWLEDGED, MET = "running", "acknowledged", "met"
-# How a message came into a case, besides by what was found before it was stored: somebody reported it, staff acted on
-# it, or the second stage found it. The first and the last are no event of its room.
-REPORT, ACT, SECOND = "report", "act", "second"
+# How a message came into a case, besides by what it says: somebody reported it, or staff acted on it.
+REPORT, ACT = "report", "act"
+# The second stage found it, after it was stored.
+SECOND = "second"
+# By what its author wrote.
+OWN_WORDS = ("message", "edit", SECOND)
+# Somebody read it blind, and the filter had found nothing in it, or less.
+REVIEW = "review"
+# These are no event of the message's room, and what readers of the room hold must not tell of them.
+ASIDE = (REPORT, SECOND, REVIEW)
 # What failed is tried again after so long, what was taken and never recorded after somewhat more than a call may last.
 RETRY_AFTER, CLAIM_FOR = timedelta(seconds=5), timedelta(seconds=12)
 
@@ -113,6 +130,16 @@ def message_levels(conn: Connection, case: str) -> dict[str, int]:
     """The level at which each message of a case came into it, by message."""
     rows = conn.execute(select(case_message.c.message, case_message.c.level).where(case_message.c.case == case))
     return {row.message: row.level for row in rows}
+
+
+def entries_in(conn: Connection, case: str) -> list[str]:
+    """The list entries that found something in a case's messages, in any version of them."""
+    query = (
+        select(finding.c.entry_id)
+        .join(case_message, case_message.c.message == finding.c.message)
+        .where(case_message.c.case == case, finding.c.entry_id != "")
+    )
+    return list(conn.execute(query.distinct().order_by(finding.c.entry_id)).scalars())
 
 
 def add_message(tx: Tx, case: str, message: str, level: int, origin: str) -> bool:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from moderation.types import Disposition, Finding, Level, Verdict
 from server.protocol.frames import Person
 from server.rooms import MessageRecord, MessageState
-from server.store.cases import REPORT, SECOND
+from server.store.cases import ASIDE
 from server.store.hot import Hot
 from server.store.keys import DataKey, Keyring, message_place
 from server.store.lists import Listed
@@ -325,8 +325,7 @@ def _cases(conn: Connection, ids: Iterable[str]) -> Mapping[str, str]:
         return {}
     pairs = conn.execute(
         select(case_message.c.message, case_message.c.case)
-        # That somebody reported it is no event of its room, and would tell its readers so if it were.
-        .where(case_message.c.message.in_(wanted), case_message.c.origin.not_in((REPORT, SECOND)))
+        .where(case_message.c.message.in_(wanted), case_message.c.origin.not_in(ASIDE))
         .order_by(case_message.c.at)
     ).all()
     return {row.message: row.case for row in pairs}

@@ -311,7 +311,7 @@ case_message = Table(
     Column("case", ID, ForeignKey("review_case.id"), primary_key=True),
     Column("message", ID, primary_key=True, index=True),
     _needed("level", Integer()),
-    Column("origin", CODE, nullable=False, comment="message, edit, act; report: others brought it up"),
+    Column("origin", CODE, nullable=False, comment="message, edit, act, review; report: others brought it up"),
     _needed("at", Instant()),
     comment="A message that opened or raised a case. retention: governance",
 )
@@ -463,6 +463,95 @@ word_fire = Table(
     Column("live", Integer, nullable=False, comment="the level that the live lists gave; 0: not found"),
     Column("proposed", Integer, nullable=False, comment="the level that the proposed lists gave; 0: not found"),
     comment="What a trial found: ids and levels, never text. retention: governance",
+)
+
+word_hour = Table(
+    "word_hour",
+    metadata,
+    Column("trial", ID, ForeignKey("word_trial.id"), primary_key=True),
+    Column("hour", Instant, primary_key=True, comment="the beginning of the hour in which the texts were written"),
+    Column("side", CODE, primary_key=True),
+    Column("before", Integer, primary_key=True, autoincrement=False, comment="the level that they have"),
+    Column("after", Integer, primary_key=True, autoincrement=False, comment="the level that they would have"),
+    _needed("texts", Integer()),
+    comment="How many members' texts a back-test read, by hour: counts only. retention: governance",
+)
+
+word_rate = Table(
+    "word_rate",
+    metadata,
+    Column("day", Instant, primary_key=True, comment="when it began, UTC; whole days only"),
+    Column("entry_id", String(80), primary_key=True, comment="empty: all messages of that day"),
+    Column("messages", Integer, nullable=False, comment="in how many messages the entry was found"),
+    comment="How often each entry of the lists was found on a day. retention: governance",
+)
+
+word_drift = Table(
+    "word_drift",
+    metadata,
+    Column("id", ID, primary_key=True),
+    _needed("entry_id", String(80)),
+    _needed("raised_at", Instant()),
+    Column("ended_at", Instant, nullable=True, comment="NULL: it goes on"),
+    Column("hits", Integer, nullable=False, comment="of 24 hours, as the three that follow"),
+    _needed("messages", Integer()),
+    _needed("low", Integer()),
+    _needed("high", Integer()),
+    comment="An entry that found more or less than its band allows. retention: governance",
+)
+
+# --- blind review -----------------------------------------------------------------------------------------------------
+
+review_draw = Table(
+    "review_draw",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("starts_at", Instant, nullable=False, unique=True, comment="of the shift: each is drawn once"),
+    _needed("ends_at", Instant()),
+    _needed("drawn_at", Instant()),
+    Column("policy", CODE, nullable=False, comment="name and version of the policy that it was drawn by"),
+    comment="One shift of which messages were drawn for blind review. retention: governance",
+)
+
+review_stratum = Table(
+    "review_stratum",
+    metadata,
+    Column("draw", ID, ForeignKey("review_draw.id"), primary_key=True),
+    Column("room_kind", CODE, primary_key=True),
+    Column("part", CODE, primary_key=True),
+    Column("band", CODE, primary_key=True, comment="plain, near, grey, flagged"),
+    Column("messages", Integer, nullable=False, comment="how many there were to draw from"),
+    _needed("drawn", Integer()),
+    comment="Messages of a shift that had the same chance to be drawn. retention: governance",
+)
+
+review_item = Table(
+    "review_item",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("draw", ID, ForeignKey("review_draw.id"), nullable=False, index=True),
+    Column("n", Integer, nullable=False, comment="its place in the draw, which tells nothing of its stratum"),
+    Column("message", ID, nullable=False, unique=True),
+    Column("text_version", Integer, nullable=False, comment="of the message, as it was when drawn"),
+    _needed("room_kind", CODE),
+    _needed("part", CODE),
+    _needed("band", CODE),
+    Column("weight", Float, nullable=False, comment="for how many messages it stands"),
+    Column("wanted", Integer, nullable=False, comment="how many people are still to read it"),
+    Index("ix_review_item_wanted", "wanted", "room_kind"),
+    comment="A message drawn for blind review. retention: governance",
+)
+
+review_judgement = Table(
+    "review_judgement",
+    metadata,
+    Column("item", ID, ForeignKey("review_item.id"), primary_key=True),
+    Column("reader", ID, primary_key=True),
+    Column("level", Integer, nullable=True, comment="NULL: they could not say"),
+    Column("categories", String(40), nullable=False, comment="letters, the main one first"),
+    Column("case", ID, nullable=True, comment="the case that it opened or let rise"),
+    _needed("at", Instant()),
+    comment="What one person made of one message, without knowing what the filter had. retention: governance",
 )
 
 audit = Table(

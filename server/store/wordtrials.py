@@ -11,10 +11,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from moderation.types import Role, RoomKind
 from server.ids import new_id
 from server.store.keys import Keyring, message_place
 from server.store.schema import account, message, room, word_fire, word_trial
 from server.store.unit import Tx
+from server.store.workload import forget_hours
 
 
 class TrialKind(StrEnum):
@@ -67,11 +69,18 @@ class Fire:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A stored message to be tried; `text` is None where its body can not be opened."""
+    """A stored message to be tried; `text` is None where its body can not be opened.
+
+    `level` is what the filter said when it was written. `room_kind` is None where the room is gone, and for what staff
+    wrote: no case comes of that.
+    """
 
     id: str
     version: int
     text: str | None
+    at: datetime
+    level: int
+    room_kind: RoomKind | None
 
 
 def insert_trial(tx: Tx, new: NewTrial) -> str:
@@ -131,6 +140,7 @@ def begin_trial(tx: Tx, trial: str, total: int) -> bool:
     if not tx.conn.execute(mine.values(state=TrialState.RUNNING, done=0, unreadable=0, total=total)).rowcount:
         return False
     tx.conn.execute(delete(word_fire).where(word_fire.c.trial == trial))
+    forget_hours(tx, trial)
     return True
 
 
@@ -202,24 +212,33 @@ def has_fire(conn: Connection, trial: str, ref: str) -> bool:
     return conn.execute(query).first() is not None
 
 
-def messages_since(conn: Connection, since: datetime) -> int:
-    """How many messages were stored at or after a time."""
-    return int(conn.execute(select(func.count()).select_from(message).where(message.c.at >= since)).scalar_one())
+def messages_between(conn: Connection, since: datetime, until: datetime) -> int:
+    """How many messages were stored in [since, until]."""
+    query = select(func.count()).select_from(message).where(message.c.at.between(since, until))
+    return int(conn.execute(query).scalar_one())
 
 
-def page_of_messages(conn: Connection, keys: Keyring, since: datetime, after: str, most: int) -> list[Stored]:
-    """The next messages after an id, in the order of their ids, with their bodies opened where that can be."""
+def page_of_messages(
+    conn: Connection, keys: Keyring, since: datetime, until: datetime, after: str, most: int
+) -> list[Stored]:
+    """The next messages of [since, until] after an id, in the order of their ids, opened where that can be."""
     query = (
-        select(message.c.id, message.c.version, message.c.body, message.c.key_id)
-        .where(message.c.id > after, message.c.at >= since)
+        select(*(message.c[name] for name in ("id", "version", "body", "key_id", "at", "level", "feed", "author")))
+        .where(message.c.id > after, message.c.at.between(since, until))
         .order_by(message.c.id)
         .limit(most)
     )
+    rows = conn.execute(query).all()
+    names = {row.feed.partition(":")[2] for row in rows}
+    kinds = {r.id: RoomKind(r.kind) for r in conn.execute(select(room.c.id, room.c.kind).where(room.c.id.in_(names)))}
+    written = select(account.c.id).where(account.c.id.in_({row.author for row in rows}), account.c.role == Role.MEMBER)
+    members = set(conn.execute(written).scalars())
     found: list[Stored] = []
-    for row in conn.execute(query):
+    for row in rows:
         key = keys.by_id(conn, row.key_id)
         text = None if key is None else key.open(message_place(row.id, row.version), bytes(row.body))
-        found.append(Stored(row.id, row.version, text))
+        kind = kinds.get(row.feed.partition(":")[2]) if row.author in members else None
+        found.append(Stored(row.id, row.version, text, row.at, row.level, kind))
     return found
 
 

@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.errors import Misconfigured, ServiceError
-from server.web import api, health, pages_member, pages_public, pages_staff, pages_words
+from server.web import api, health, pages_member, pages_public, pages_quality, pages_review, pages_staff, pages_words
 from server.web.assets import PREFIX, Assets
 from server.web.demo import DemoPages
+from server.web.forms import MAX_LIST_BYTES
 from server.web.policy import Entry, route
 from server.web.security import AllowedHosts, RequestId, SecurityHeaders
 from server.web.settings import WebSettings
@@ -57,12 +58,24 @@ ROUTES = (
     Entry("GET", "/staff/on-call", "route.on_call", pages_staff.on_call),
     Entry("GET", "/staff/cases/{case}", "route.case", pages_staff.case_page),
     Entry("POST", "/staff/cases/{case}/act", "route.act", pages_staff.act),
+    Entry("GET", "/staff/cases/{case}/words", "route.words_propose", pages_words.case_words),
+    Entry("GET", "/staff/review", "route.review", pages_review.index),
+    Entry("GET", "/staff/review/{item}", "route.review", pages_review.item_page),
+    Entry("POST", "/staff/review/{item}", "route.review_judge", pages_review.judge),
     Entry("GET", "/staff/watchwords", "route.words", pages_words.index),
+    Entry("GET", "/staff/watchwords/quality", "route.quality", pages_quality.quality_page),
     Entry("GET", "/staff/watchwords/lists/{name}", "route.words", pages_words.list_page),
-    Entry("POST", "/staff/watchwords/propose", "route.words_propose", pages_words.propose),
+    Entry("GET", "/staff/watchwords/lists/{name}/{form}", "route.words", pages_words.download, kind="file"),
+    Entry("POST", "/staff/watchwords/propose", "route.words_propose", pages_words.propose, most_bytes=MAX_LIST_BYTES),
     Entry("POST", "/staff/watchwords/try", "route.words_try", pages_words.try_text),
     Entry("GET", "/staff/watchwords/versions/{version}", "route.words", pages_words.version_page),
-    Entry("POST", "/staff/watchwords/versions/{version}/revise", "route.words_propose", pages_words.revise),
+    Entry(
+        "POST",
+        "/staff/watchwords/versions/{version}/revise",
+        "route.words_propose",
+        pages_words.revise,
+        most_bytes=MAX_LIST_BYTES,
+    ),
     Entry("POST", "/staff/watchwords/versions/{version}/decide", "route.words_decide", pages_words.decide),
     Entry("GET", "/staff/watchwords/trials/{trial}", "route.words", pages_words.trial_page),
     Entry("POST", "/staff/watchwords/trials/{trial}/stop", "route.words_decide", pages_words.stop_trial),

@@ -107,7 +107,7 @@ class DemoPages:
         if door is None:
             raise BadRequest(visit.texts("error.bad_request"), field="door")
         entered = await _enter(visit, door)
-        response = see_other(home_of(entered.requester))
+        response = see_other(door.start or home_of(entered.requester))
         set_session_cookie(response, visit.settings, entered.token)
         return response
 

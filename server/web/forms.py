@@ -13,6 +13,8 @@ from starlette.requests import Request
 from server.errors import BadRequest, TooLong
 
 MAX_BODY_BYTES = 64 * 1024
+# A whole watchword list, as a form spells it: the longest there is takes 96 kB.
+MAX_LIST_BYTES = 512 * 1024
 MAX_FIELDS = 32
 
 
@@ -26,8 +28,8 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_body(request: Request) -> bytes:
-    """The body, at most MAX_BODY_BYTES.
+async def read_body(request: Request, most_bytes: int = MAX_BODY_BYTES) -> bytes:
+    """The body, at most so long.
 
     Raises:
         TooLong: it is longer; nothing past the bound was kept.
@@ -35,22 +37,22 @@ async def read_body(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
+        if len(body) > most_bytes:
             raise TooLong("That is too long.")
     return bytes(body)
 
 
-async def read_form(request: Request) -> dict[str, str]:
+async def read_form(request: Request, most_bytes: int = MAX_BODY_BYTES) -> dict[str, str]:
     """The fields of an urlencoded form.
 
     Raises:
         WrongMediaType: another content type.
-        TooLong: over MAX_BODY_BYTES.
+        TooLong: over `most_bytes`.
         BadRequest: not UTF-8, a field given twice, or more than MAX_FIELDS.
     """
     if media_type(request) != "application/x-www-form-urlencoded":
         raise WrongMediaType("We could not read that form.")
-    body = await read_body(request)
+    body = await read_body(request, most_bytes)
     try:
         pairs = parse_qsl(
             body.decode("ascii"),

@@ -21,6 +21,7 @@ async def index(visit: Visit) -> Response:
         "staff.jinja",
         here="staff",
         works_on_cases=visit.who.role in may,
+        reads_blind=visit.who.role in (POLICY["route.review"].roles or frozenset()),
         looks_after_words=visit.who.role in (POLICY["route.words"].roles or frozenset()),
         troubles=visit.services.lists.troubles,
     )
@@ -73,6 +74,7 @@ async def case_page(visit: Visit) -> Response:
         allowed=page.allowed,
         allowed_message=[act for act in ON_MESSAGE if act in page.allowed],
         report=page.report,
+        may_propose=visit.who.role in (POLICY["route.words_propose"].roles or frozenset()),
         earlier=rows.earlier(page.earlier, texts),
         first=rows.facts([page.first_read] if page.first_read else [], texts),
         closing=rows.closing(page.closing, texts),

@@ -22,14 +22,14 @@ from server.auth.origins import check_origin
 from server.auth.permissions import POLICY, Rule
 from server.errors import Misconfigured, NotSignedIn, Refused, ServiceError
 from server.web import verbs
-from server.web.forms import WrongMediaType, media_type, read_body, read_form
+from server.web.forms import MAX_BODY_BYTES, WrongMediaType, media_type, read_body, read_form
 from server.web.security import CSRF_FIELD, CSRF_HEADER
 from server.web.visit import Edge, Visit
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Visit], Awaitable[Response]]
-Kind = Literal["page", "json", "bare"]
+Kind = Literal["page", "file", "json", "bare"]
 SAFE_METHODS = ("GET", "HEAD")
 
 
@@ -38,7 +38,9 @@ class Entry:
     """One route.
 
     Attributes:
-        kind: how a refusal is answered; "bare" ones (assets, health) never look at the session.
+        kind: how a refusal is answered: a "file", which browsers save, by a page as well; "bare" ones (assets, health)
+            never look at the session.
+        most_bytes: how long what is posted may be.
     """
 
     method: Literal["GET", "POST"]
@@ -46,6 +48,7 @@ class Entry:
     operation: str
     handler: Handler
     kind: Kind = "page"
+    most_bytes: int = MAX_BODY_BYTES
 
 
 def route(edge: Edge, entry: Entry) -> Route:
@@ -64,11 +67,11 @@ def route(edge: Edge, entry: Entry) -> Route:
             await admit(visit, entry, rule)
             return await entry.handler(visit)
         except ServiceError as error:
-            return visit.refusal(error, json=entry.kind != "page")
+            return visit.refusal(error, json=entry.kind not in ("page", "file"))
         except Exception as error:
             report(error, entry.operation, visit.request_id)
             failure = ServiceError(edge.texts("error.internal"), retry="same")
-            return visit.refusal(failure, json=entry.kind != "page")
+            return visit.refusal(failure, json=entry.kind not in ("page", "file"))
 
     tracing = edge.services.tracing
 
@@ -120,9 +123,9 @@ async def read_posted(visit: Visit, entry: Entry) -> str:
     if entry.kind == "json":
         if media_type(request) != "application/json":
             raise WrongMediaType(visit.texts("error.media_type"))
-        visit.body = await read_body(request)
+        visit.body = await read_body(request, entry.most_bytes)
         return given
-    fields = await read_form(request)
+    fields = await read_form(request, entry.most_bytes)
     given = fields.pop(CSRF_FIELD, given)
     visit.fields = fields
     return given

@@ -15,6 +15,7 @@ class DemoDoor:
 
     Attributes:
         origin: "http://host:port" to enter by, so that each person has a cookie of their own; "" for this one.
+        start: the page on which they begin; "" for that of their role.
     """
 
     role: Role
@@ -23,6 +24,7 @@ class DemoDoor:
     pseudonym: str
     password: str = field(repr=False)
     origin: str = ""
+    start: str = ""
 
     @property
     def key(self) -> str:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import msgspec
 
-from server.actions import accounts, sessions
+from moderation.measuring import Estimate
+from moderation.types import Category, Level
+from server.actions import accounts, quality, reviewing, sessions
 from server.actions.dispatch import run
 from server.actions.feeds import cases_of_own_groups, follow, history
 from server.actions.rooms import list_rooms
 from server.actions.services import Services
 from server.actions.watching import overdue_s
-from server.actions.wordlists import proposals, trials, trying, viewing
+from server.actions.wordlists import proposals, sheets, sources, trials, trying, viewing
 from server.actions.wordlists.documents import Change
 from server.actions.wordlists.documents import Kind as WordKind
 from server.auth.permissions import LEADS
@@ -21,11 +23,16 @@ from server.auth.requester import Requester
 from server.errors import BadRequest, TooLong
 from server.protocol.frames import MAX_BODY_CHARS, AnyCommand, AnyReply
 from server.store.wordtrials import TrialKind
+from watchwords.quality import Share
 
 __all__ = [
     "LEADS",
+    "Category",
     "Change",
+    "Estimate",
+    "Level",
     "Services",
+    "Share",
     "TrialKind",
     "WordKind",
     "accounts",
@@ -36,9 +43,13 @@ __all__ = [
     "list_rooms",
     "overdue_s",
     "proposals",
+    "quality",
     "read_command",
+    "reviewing",
     "run",
     "sessions",
+    "sheets",
+    "sources",
     "submit",
     "trials",
     "trying",

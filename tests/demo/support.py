@@ -105,6 +105,21 @@ class Running:
             text: str = answer.read().decode()
             return text
 
+    def post(self, path: str, token: str, fields: dict[str, str]) -> str:
+        """Send a form; returns where its answer leads, or the page that it answers with."""
+        request = urllib.request.Request(
+            self.url + path,
+            data=urllib.parse.urlencode(fields).encode(),
+            headers={
+                "Origin": self.url,
+                "Content-Type": "application/x-www-form-urlencoded",
+                "Cookie": f"evenkeel={token}",
+            },
+        )
+        with _OPENER.open(request, timeout=60) as answer:
+            text: str = answer.headers["location"] or answer.read().decode()
+            return text
+
 
 class _Stay(urllib.request.HTTPRedirectHandler):
     """Answers a redirect as it came, with its cookie."""

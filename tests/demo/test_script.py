@@ -15,8 +15,7 @@ from ops.demo import people
 from ops.demo.script import AGAIN_EVERY_S, Said, script
 from ops.demo.texts import load_stories, load_talk
 from server.auth.credentials import check_name, name_key
-from watchwords.matcher import Matcher
-from watchwords.model import Model
+from server.main import load_lists, load_model
 
 TALK = load_talk()
 STORIES = load_stories()
@@ -25,7 +24,7 @@ STORIES = load_stories()
 @pytest.fixture(scope="module")
 def pipeline() -> Pipeline:
     limit = timedelta(seconds=5)
-    return Pipeline(Matcher.load(), DispositionPolicy.load(), time.monotonic_ns, deadline=limit, model=Model.load())
+    return Pipeline(load_lists(), DispositionPolicy.load(), time.monotonic_ns, deadline=limit, model=load_model())
 
 
 def said(seed: int, count: int) -> list[Said]:

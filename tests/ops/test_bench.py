@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from ops.bench.backtest import GOAL, Turn, bench_backtest
+from ops.bench.backtest import summary as of_backtest
 from ops.bench.console import PEOPLE, bench_console, spread
 from ops.bench.first_run import bench_first_run
 from ops.bench.hub import Shape, bench_hub
 from ops.bench.idle import bench_idle
+from ops.bench.load import Measured
 from ops.bench.recovery import CASES, GOAL_S, bench_recovery
 from ops.bench.scale import CORES_FOR_TWO, NOT_MEASURED, bench_scale, summary
 from server.errors import Misconfigured
@@ -99,3 +102,27 @@ def test_a_first_run_needs_a_clone(tmp_path: Path) -> None:
     """Where there is no repository to clone, that is said, and nothing is started."""
     with pytest.raises(Misconfigured, match="clone"):
         bench_first_run(tmp_path)
+
+
+def test_the_back_test_bench_measures_with_and_without(tmp_path: Path) -> None:
+    """Both are measured in each round, by a service that tries what the bench has stored."""
+    figures = bench_backtest(tmp_path, rounds=1, seconds=0.5, rate=50, messages=300)
+    assert all(figures["ack_p99_ms"][which] > 0 for which in ("without", "beside"))
+    assert len(figures["texts_back_tested"]) == figures["rounds"] == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_back_test_that_ends_too_soon_has_measured_nothing() -> None:
+    """The goal is held against medians, and only where messages were tried all the time."""
+
+    def turn(without: float, beside: float, outlasted: bool = True) -> Turn:
+        return Turn(Measured(400, 0, 1, without, 9), Measured(400, 0, 1, beside, 9), 9, outlasted)
+
+    turns = [turn(10, 11), turn(10, 12), turn(10, 90)]
+    assert of_backtest(turns, 400)["goals"]["ack_p99_beside_a_back_test"] == {
+        "value": 1.2,
+        "at_most": GOAL,
+        "met": True,
+    }
+    unmeasured = of_backtest([*turns[:2], turn(10, 11, outlasted=False)], 400)
+    assert "not measured" in unmeasured["goals"]["ack_p99_beside_a_back_test"]["value"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from datetime import timedelta
 
 import pytest
@@ -144,6 +145,18 @@ async def test_removal_leaves_a_tombstone_and_no_body_in_any_replay(scene: Scene
 async def test_what_nothing_can_read_is_read_by_a_person_within_two_minutes(scene: Scene) -> None:
     """A message in another language is published, and never clean: somebody is called before two minutes are over."""
     ack = await scene.say(scene.robin, "main bahut thak gayi hoon ab aur nahi hota")
+    assert ack.state == "published"
+    (case,) = await scene.queue()
+    assert (case.level, case.categories) == (Level.HIGH_NEED, ())
+    duty = await scene.services.store.read(lambda conn: conn.execute(select(obligation)).one())
+    assert duty.due_at - duty.opened_at == timedelta(minutes=2)
+
+
+async def test_what_is_not_wholly_screened_is_read_by_a_person_within_two_minutes(scene: Scene) -> None:
+    """A message of more strange words than are worked out is published, and never clean: somebody is called to it."""
+    rng = random.Random(3)
+    strange = (f"{''.join(rng.choices('bcdfgklmnprstvz', k=9))} and the" for _ in range(80))
+    ack = await scene.say(scene.robin, f"so there we all were {' '.join(strange)}, see you there")
     assert ack.state == "published"
     (case,) = await scene.queue()
     assert (case.level, case.categories) == (Level.HIGH_NEED, ())

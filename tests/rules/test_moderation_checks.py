@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from moderation.checks import FLOOD_RUN, flooding_check
+from moderation.checks import FLOOD_RUN, flooding_check, watchwords_check
 from moderation.types import Role, RoomKind, Submission, TextKind
+from watchwords.matcher import Matcher
+from watchwords.screening import Screener
 
 
 def flooded(text: str) -> list[tuple[int, int]]:
@@ -29,3 +31,12 @@ def test_a_shorter_run_is_no_flood(before: int) -> None:
 def test_ordinary_long_text_is_no_flood() -> None:
     """Four thousand characters of words have no finding."""
     assert flooded("a plain line of words, " * 170) == []
+
+
+def test_what_stands_around_a_match_is_said_in_plain_words() -> None:
+    """A moderator reads what was found and what the words around it say of it, and no code."""
+    submission = Submission("i wouldn't kill myself", TextKind.MESSAGE, RoomKind.COMMUNITY, Role.MEMBER)
+    (finding,) = watchwords_check(Screener(Matcher.load()))(submission, submission.text)
+    assert "The text around it says that it is not so, which lowers it" in finding.reason
+    assert "negated" not in finding.reason
+    assert finding.reason.endswith(".")

@@ -10,10 +10,11 @@ from moderation.files import PolicyError
 from moderation.pipeline import Pipeline
 from moderation.policy import DISPOSITION, DispositionPolicy
 from moderation.types import Category, Disposition, Finding, Level, Role, RoomKind, Submission, TextKind, Verdict
+from server.main import load_lists
 from watchwords.lexicon import Lexicon
 from watchwords.matcher import Matcher
 
-MATCHER = Matcher.load()
+MATCHER = load_lists()
 POLICY = DispositionPolicy.load()
 MEMBER, MESSAGE = Role.MEMBER, TextKind.MESSAGE
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from server.main import load_lists
 from watchwords.context import LOWERING, TERMS
-from watchwords.matcher import Match, Matcher
+from watchwords.matcher import Match
 
-MATCHER = Matcher.load()
+MATCHER = load_lists()
 
 
 def found(text: str) -> tuple[Match, ...]:
@@ -27,7 +28,7 @@ def found(text: str) -> tuple[Match, ...]:
         ("my brother wants to die", "third_person"),
         ("asking for a friend, how many think about killing myself", "on_behalf"),
         ("if it gets worse i will kill myself", "hypothetical"),
-        ("the wifi is down i want to die", "trivial_cause"),
+        ("my laundry shrank i want to die", "trivial_cause"),
         ("that song goes i want to die", "lyrics"),
         ("rang samaritans, i want to kill myself", "helpline"),
         ("on the safeguarding course they said i want to die is common", "training"),
@@ -45,7 +46,7 @@ def test_what_stands_around_a_match_is_named(text: str, term: str) -> None:
     [
         ("my brother wants to die", 2),
         ("rang samaritans, i want to kill myself", 2),
-        ("the wifi is down i want to die", 2),
+        ("my laundry shrank i want to die", 2),
         ("if it gets worse i will kill myself", 2),
         ("not gonna lie i want to kill myself", 2),
         ("no suicidal thoughts but i dont want to be here", 2),

@@ -11,16 +11,17 @@ from functools import cache
 
 import pytest
 
+from server.main import load_lists
 from tests.rules.disguises import DISGUISES, GOALS
 from watchwords.labelled import TRAIN, load_corpus, of_part
 from watchwords.lookalikes import lookalikes
 from watchwords.matcher import Matcher
 from watchwords.normalise import fold
 
-MATCHER = Matcher.load()
+MATCHER = load_lists()
 # A text that is disguised already, or is of a language that nobody spaces out so, can be lost a second time: the goals
 # are set for plain texts, so every kind is given this much.
-SLACK = 0.04
+SLACK = 0.05
 MOST_FALSE_PER_1000 = 3.0
 
 
@@ -38,9 +39,9 @@ def found_plain() -> tuple[str, ...]:
 
 @cache
 def left_plain() -> tuple[str, ...]:
-    """Every text of level 0 that is left alone as it stands."""
+    """Every text of level 0 in which nothing stands, plain: no entry, and no idiom that excuses one."""
     texts = (message.text for message in of_part(load_corpus(), TRAIN) if not message.level)
-    return tuple(text for text in texts if not flagged(text))
+    return tuple(text for text in texts if not MATCHER.entries_in(text))
 
 
 @pytest.mark.parametrize("kind", DISGUISES)

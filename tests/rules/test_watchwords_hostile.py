@@ -9,10 +9,11 @@ from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
 from ops.bench.hostile import hostile_texts
-from watchwords.matcher import MOST_PLAIN_VIEWS, Match, Matcher
+from server.main import load_lists
+from watchwords.matcher import MOST_PLAIN_VIEWS, Match
 from watchwords.reading import LETTERS, LETTERS_A_WINDOW, WINDOW, Work
 
-MATCHER = Matcher.load()
+MATCHER = load_lists()
 VOCABULARY = sorted({word for entry in MATCHER.lexicon.entries for phrase in entry.phrases for word in phrase.split()})
 SIZE = 10_000
 # Base, words, joined and despaced; all but the words repaired besides; and two read plainly.
@@ -89,7 +90,8 @@ def test_any_code_points_are_read(text: str) -> None:
 def test_a_letter_of_the_lists_between_half_characters_is_found() -> None:
     """Half characters hide nothing: the statement around them is found where it stands."""
     text = "\udc80 i want to die \ud83d"
-    assert MATCHER.find(text)[0] == Match("s-want-to-die", "S", 2, 4, 15, "base", MATCHER.find(text)[0].adjustments)
+    found = [match for match in MATCHER.find(text) if match.entry_id == "s-want-to-die"]
+    assert found == [Match("s-want-to-die", "S", 2, 4, 15, "base", found[0].adjustments)]
 
 
 def test_each_of_many_contact_details_is_covered() -> None:

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from server.main import load_lists
 from watchwords.exchange import from_csv, from_toml, to_csv, to_toml
 from watchwords.lexicon import LISTS, LexiconError, load_lexicon
 from watchwords.lint import lint, overdue
 from watchwords.matcher import Matcher
 
-MATCHER = Matcher.load()
+MATCHER = load_lists()
 
 HEAD = '[list]\nname = "t"\nversion = 1\nowner = "o"\nreview_date = 2027-01-01\n'
 ENTRY = """
@@ -71,6 +72,7 @@ def test_everyday_talk_is_left_alone(text: str) -> None:
         ("i tried to kill myself ten years ago", 1, "past"),
         ("this exam makes me want to die lol", 1, "hyperbole"),
         ("there is suicide in this film", 1, "quoted"),
+        ("the wifi is down i want to die", 1, "hyperbole"),
     ],
 )
 def test_context_lowers_and_says_why(text: str, level: int, note: str) -> None:
@@ -84,8 +86,6 @@ def test_context_lowers_and_says_why(text: str, level: int, note: str) -> None:
     ("body", "line", "what"),
     [
         (ENTRY.replace("level = 2", "level = 7"), 7, "level must be"),
-        (ENTRY.replace("level = 2", "level = 3\nweighed = true"), 7, "weighed is true or false"),
-        (ENTRY.replace("level = 2", 'level = 2\nweighed = "yes"'), 7, "weighed is true or false"),
         (ENTRY.replace('"S"', '"Q"'), 7, "category must be"),
         (ENTRY.replace('reason = "r"\n', ""), 7, "reason is missing"),
         (ENTRY.replace("i want to die", "hello"), 7, "match example 1"),
@@ -121,10 +121,10 @@ def test_bad_entry_stops_the_load_with_its_line(tmp_path: Path, body: str, line:
 
 
 def test_version_follows_content_not_place(tmp_path: Path) -> None:
-    """Moving an entry keeps the version; changing what the model may make of it changes it."""
+    """Moving an entry keeps the version; changing its level changes it."""
     file = tmp_path / "a.toml"
     versions = []
-    for body in (ENTRY, "\n# note\n" + ENTRY, ENTRY.replace("level = 2", "level = 2\nweighed = true")):
+    for body in (ENTRY, "\n# note\n" + ENTRY, ENTRY.replace("level = 2", "level = 3")):
         file.write_text(HEAD + body)
         versions.append(load_lexicon(tmp_path).version)
     assert versions[0] == versions[1] != versions[2]
@@ -208,15 +208,14 @@ def test_awkward_values_come_back_too() -> None:
     ("line", "says"),
     [
         ("entry,,x", "level is"),
-        ("entry,x,2,maybe", "true or false"),
         ("thing,,", "write list, fragment or entry"),
-        ("entry,a,1,,b", "more cells than columns"),
+        ("entry,a,1,b", "more cells than columns"),
     ],
 )
 def test_a_wrong_line_of_csv_is_named(line: str, says: str) -> None:
     """A cell of the wrong kind, an unknown kind of line or a cell too many is refused with its line."""
     with pytest.raises(LexiconError, match=says) as caught:
-        from_csv(f"kind,id,level,weighed\n{line}\n", "a.csv")
+        from_csv(f"kind,id,level\n{line}\n", "a.csv")
     assert str(caught.value).startswith("a.csv:2: ")
 
 

@@ -21,8 +21,8 @@ from moderation.policy import DispositionPolicy
 from moderation.types import Level, Role, RoomKind, Submission, TextKind
 from ops.screen import evaluate, make_model
 from server.errors import BadRequest
+from server.main import load_lists, load_model
 from watchwords.__main__ import BAD_LINE, FINE, screen
-from watchwords.context import IN_JEST
 from watchwords.features import (
     EXTRA_WORDS,
     LESS_A_DOUBLING,
@@ -35,14 +35,13 @@ from watchwords.features import (
     word_of,
 )
 from watchwords.labelled import TRAIN, load_corpus, of_part
-from watchwords.matcher import Matcher
 from watchwords.model import MODEL_FILE, Model, ModelError, version_of
 from watchwords.normalise import fold
 from watchwords.quality import area, judge, quality, wilson
 from watchwords.screening import Screened, Screener
 
-MATCHER = Matcher.load()
-MODEL = Model.load()
+MATCHER = load_lists()
+MODEL = load_model()
 SCREENER = Screener(MATCHER, MODEL)
 URGENT = "I am going to kill myself tonight"
 
@@ -63,7 +62,7 @@ def tuned(**thresholds: float) -> Screener:
     return Screener(MATCHER, signed(changed))
 
 
-NEVER = tuned(flag=99, urgent=99, grey=99, near=99, jest=99)
+NEVER = tuned(flag=99, urgent=99, grey=99, near=99)
 ALWAYS = tuned(flag=-99, urgent=-99, grey=-99, gate=-99)
 
 
@@ -71,25 +70,18 @@ ALWAYS = tuned(flag=-99, urgent=-99, grey=-99, gate=-99)
 
 
 @pytest.mark.parametrize(
-    ("text", "by_lists", "at_least"),
-    [
-        (URGENT, 3, 3),
-        ("he hits me", 2, 2),
-        ("i want to kill myself and he hits me", 2, 2),
-        ("i feel hopeless", 1, 1),
-        ("i want to kill myself", 2, 1),
-    ],
+    ("text", "by_lists"),
+    [(URGENT, 3), ("i want to kill myself", 2), ("he hits me", 2), ("i feel hopeless", 1)],
 )
-def test_the_model_lowers_only_what_is_marked_as_often_said_in_jest(text: str, by_lists: int, at_least: int) -> None:
-    """However sure the model is that nothing is wrong: what was signed stands, or is grey where it was signed so."""
+def test_the_model_never_lowers_a_list(text: str, by_lists: int) -> None:
+    """However sure the model is that nothing is wrong, what two people signed stands at its level."""
     assert Screener(MATCHER).screen(text).level == by_lists
     said = NEVER.screen(text)
-    assert said.level == at_least
-    assert max(found.level for found in said.findings) == at_least
-    assert any(IN_JEST in found.adjustments for found in said.findings) is (at_least < by_lists)
+    assert said.level == by_lists
+    assert max(found.level for found in said.findings) == by_lists
 
 
-def test_the_shipped_model_calls_no_canary_a_jest() -> None:
+def test_the_shipped_model_loses_no_canary() -> None:
     """What must always be found is found with the model as it is found without."""
     assert missed(load_canaries(), lambda text: SCREENER.screen(text).findings) == ()
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from watchwords.matcher import Matcher
+from server.main import load_lists
 
-MATCHER = Matcher.load()
+MATCHER = load_lists()
 
 
 def strongest(text: str) -> int:

@@ -72,7 +72,15 @@ async def town(edge: Edge) -> Town:
     entered = await staff_signed_in(services, "Sam", Role.MODERATOR)
     tokens["Sam"], sessions["Sam"] = entered.token, entered.requester.session
     here = Town(edge, tokens, sessions, {"room": feed.partition(":")[2]})
-    here.ids |= {"digest": "x", "name": "crisis", "version": FIRST, "trial": "x", "ref": "y"}
+    here.ids |= {
+        "digest": "x",
+        "name": "crisis",
+        "version": FIRST,
+        "trial": "x",
+        "ref": "y",
+        "item": "x",
+        "form": "toml",
+    }
     async with here.client("Bluebell") as client:
         client.headers["x-evenkeel-csrf"] = here.csrf("Bluebell")
         for body in (CLEAN, URGENT):

@@ -92,3 +92,14 @@ def test_a_text_is_screened_without_being_kept(tmp_path: Path) -> None:
     )
     assert urgent["level"] == 3
     assert urgent["findings"]
+
+
+def test_the_figures_of_the_filter_are_asked_for_from_outside(tmp_path: Path) -> None:
+    """`watchwords quality` reads the database beside the service; of nothing read it claims nothing."""
+    assert evenkeel(tmp_path, "init", "--json").returncode == 0
+    told = evenkeel(tmp_path, "watchwords", "quality", "--from", "2026-01-01", "--to", "2026-02-01", "--json")
+    assert told.returncode == 0, told.stderr
+    facts = json.loads(told.stdout)
+    assert (facts["from"], facts["messages"], facts["sensitivity"]["value"]) == ("2026-01-01T00:00:00+00:00", 0, None)
+    refused = evenkeel(tmp_path, "watchwords", "quality", "--from", "2026-02-01", "--to", "2026-01-01", "--json")
+    assert json.loads(refused.stdout)["field"] == "to"

@@ -114,6 +114,8 @@ async def test_the_edges_stop_when_the_writer_has_ended(tmp_path: Path) -> None:
 
     try:
         async with asyncio.timeout(20), harness.open_services(f"sqlite:///{tmp_path / 'e.db'}", port=port) as services:
+            # What a first start keeps is kept: what follows is not about that.
+            await services.lists.start()
             edges = asyncio.create_task(serve_edges(services, listener, asyncio.Event(), drain_s=0.1))
             with pytest.raises(Unavailable):
                 await services.store.write(fatal)

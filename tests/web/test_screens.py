@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, Request
 
+from moderation.types import Role
+from tests import harness
 from tests.path.scene import URGENT
 from tests.web.conftest import WEB, Site
 from tests.web.reading import read
 from tests.web.test_pages import post
+from tests.web.test_review import drawn
 
 AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -33,6 +36,9 @@ SCREENS = (
     ("case", "Sam", "/staff/cases/{case}"),
     ("case-closed", "Sam", "/staff/cases/{closed}"),
     ("on-call", "Dr Osei", "/staff/on-call"),
+    ("review", "Sam", "/staff/review"),
+    ("review-item", "Sam", "/staff/review/{item}"),
+    ("quality", "Mo", "/staff/watchwords/quality"),
     ("demo", None, "/demo"),
     ("refusal", "Bluebell", "/staff"),
 )
@@ -42,6 +48,8 @@ async def lived_in(site: Site) -> dict[str, str]:
     """A few messages, one of them urgent; a case edited and closed before; and the ids to reach them by."""
     room = f"/rooms/{site.room}"
     closed = await closed_case(site)
+    site.tokens["Mo"] = (await harness.staff_signed_in(site.services, "Mo", Role.MODERATOR_LEAD)).token
+    item = await judged_one(site)
     async with site.client("Bluebell") as one, site.client("Heron") as two, site.client("Sam") as sam:
         await post(one, room, f"{room}/send", body="I baked bread today and it went quite well")
         await post(two, room, f"{room}/send", body="That sounds lovely. I managed a short walk before the rain came.")
@@ -51,7 +59,16 @@ async def lived_in(site: Site) -> dict[str, str]:
         queue = (await sam.get("/staff/console")).text
     message, _, place = page.rpartition("/messages/")[2].partition('"')[0].partition("?at=")
     case = queue.partition('href="/staff/cases/')[2].partition('"')[0]
-    return {"room": site.room, "message": message, "place": place, "case": case, "closed": closed}
+    return {"room": site.room, "message": message, "place": place, "case": case, "closed": closed, "item": item}
+
+
+async def judged_one(site: Site) -> str:
+    """What was said yesterday is drawn and one message of it judged; returns the id of the next."""
+    await drawn(site)
+    async with site.client("Sam") as sam:
+        link = (await sam.get("/staff/review")).text.partition('href="/staff/review/')[2].partition('"')[0]
+        await post(sam, f"/staff/review/{link}", f"/staff/review/{link}", level="3", main="S")
+        return (await sam.get("/staff/review")).text.partition('href="/staff/review/')[2].partition('"')[0]
 
 
 async def closed_case(site: Site) -> str:

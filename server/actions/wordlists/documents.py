@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from server.errors import BadRequest
-from watchwords.lexicon import LISTS, LexiconError, load_lexicon
+from watchwords.lexicon import LISTS, LexiconError
 from watchwords.matcher import Matcher
 
 # The name of a list to its TOML text.
@@ -50,13 +50,14 @@ class Change:
     """One change, as it was asked for, so that it can be asked again of later lists.
 
     `entry` is the id that is changed or removed; `text` the TOML of the entry, or of the whole list. A RELEASE takes
-    over the lists that come with the program.
+    over the lists that come with the program. `origin` is the case or message that it comes from, or "".
     """
 
     kind: Kind
     name: str = ""
     entry: str = ""
     text: str = ""
+    origin: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False)
@@ -64,7 +65,7 @@ class Change:
     @classmethod
     def from_json(cls, stored: str) -> Change:
         data = json.loads(stored)
-        return cls(Kind(data["kind"]), data["name"], data["entry"], data["text"])
+        return cls(Kind(data["kind"]), data["name"], data["entry"], data["text"], data.get("origin", ""))
 
 
 @functools.cache
@@ -113,7 +114,7 @@ def compiled(documents: Documents) -> Matcher:
                 raise Faulty("A list is named in lower-case words and hyphens, such as self-harm.", field="list")
             (folder / f"{stem}.toml").write_text(text, encoding="utf-8")
         try:
-            return Matcher(load_lexicon(folder))
+            return Matcher.load(folder)
         except LexiconError as error:
             raise Faulty(str(error).replace(f"{folder}/", "")) from error
         except UnicodeEncodeError as error:

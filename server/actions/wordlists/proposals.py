@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from msgspec import Struct
@@ -90,7 +91,8 @@ async def revise(
     """
     require(requester, "route.words_propose")
     row = await services.store.read(lambda conn: _known(conn, version))
-    change = Change.from_json(row.change) if change is None else change
+    before = Change.from_json(row.change)
+    change = before if change is None else replace(change, origin=before.origin)
     live, documents = await _in_force(services)
     wanted, name, list_version = await _checked(services, live, documents, change)
 

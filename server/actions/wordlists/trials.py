@@ -8,17 +8,20 @@ is every text that somebody has shown to them, and only those are shown whose ro
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
 
 import structlog
 from sqlalchemy import Connection, Row
 
-from moderation.types import RoomKind
+from moderation.ladders import Side
+from moderation.types import Level, RoomKind
+from moderation.workload import levels_of
 from server.actions.services import Services
 from server.actions.wordlists.checking import corpus
-from server.actions.wordlists.comparing import Compare, comparing
+from server.actions.wordlists.comparing import Compare, Found, comparing
 from server.actions.wordlists.documents import unpack
 from server.actions.wordlists.proposals import CHANGED, Kept
 from server.auth.permissions import FeedKind, may_follow, require
@@ -26,23 +29,41 @@ from server.auth.requester import Requester
 from server.clock import to_ms
 from server.errors import BadRequest, Conflict, NotFound, Refused
 from server.ids import first_id_at, new_id
-from server.store import wordlists, wordtrials
+from server.rooms import side_of
+from server.store import wordlists, wordtrials, workload
 from server.store.commands import first_answer, keep_answer
 from server.store.migrate import PRODUCTION
 from server.store.unit import AuditEntry, Tx
 from server.store.wordlists import State
-from server.store.wordtrials import Fire, NewTrial, TrialKind, TrialState
+from server.store.wordtrials import Fire, NewTrial, Stored, TrialKind, TrialState
 
 log = structlog.get_logger()
 MOST_HOURS: Final = 14 * 24
 MOST_DAYS: Final = 365
 # For how long the bodies of stored messages may be opened for one back-test, and a corpus be read.
 BODIES_FOR: Final = timedelta(hours=2)
-PAGE: Final = 200
+# Small pages, each with a rest of so many times what it took: whoever talks meanwhile never waits for long.
+PAGE: Final = 50
+RESTS: Final = 2
+# Of the corpus nothing is read beside the writer: its pages are longer, and nobody has to wait for them.
+CORPUS_PAGE: Final = 500
 SHOWN: Final = 100
 
-# (ref, version of the text, the text or None where it can not be read)
-Text = tuple[str, int, str | None]
+# What a workload forecast counts by: the beginning of the hour, and the side of the wall.
+Place = tuple[datetime, Side]
+
+
+class Text(NamedTuple):
+    """One text to be tried; `text` is None where it can not be read. `said`: the level that it has in service.
+
+    `place` is None for what no case comes of: a text of the corpus, or one that staff wrote.
+    """
+
+    ref: str
+    version: int
+    text: str | None
+    said: int = 0
+    place: Place | None = None
 
 
 async def begin(
@@ -172,10 +193,10 @@ async def _run(services: Services, trial: str) -> TrialState | None:
         if row is None or version is None or version.digest != row.digest:
             raise Refused("What was to be tried is not proposed any more.")
         stored = row.kind == TrialKind.STORED
-        total = wordtrials.messages_since(conn, row.asked_at - timedelta(days=row.days)) if stored else len(corpus())
+        since = row.asked_at - timedelta(days=row.days)
+        total = wordtrials.messages_between(conn, since, row.asked_at) if stored else len(corpus())
         return row, wordlists.content(conn, row.against), wordlists.content(conn, row.word_version), total
 
-    await asyncio.to_thread(corpus)
     row, live, proposed, total = await store.read(plan)
     if not await store.write(lambda tx: wordtrials.begin_trial(tx, trial, total)):
         return None
@@ -183,40 +204,59 @@ async def _run(services: Services, trial: str) -> TrialState | None:
         async for page in _pages(services, row):
             if services.clock.now() >= row.until:
                 return TrialState.OVER_TIME
-            if not await _tried(services, trial, page, compare):
+            if not await _tried(services, trial, page, compare, rests=RESTS if row.kind == TrialKind.STORED else 0):
                 return None
     return TrialState.DONE
 
 
-async def _tried(services: Services, trial: str, page: Sequence[Text], compare: Compare) -> bool:
-    """Try one page and rest for as long as it took, so that messages go first; False if the trial is over."""
+async def _tried(services: Services, trial: str, page: Sequence[Text], compare: Compare, rests: int) -> bool:
+    """Try one page and rest for so many times what it took, so that messages go first; False if the trial is over."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    readable = [(ref, number, text) for ref, number, text in page if text is not None]
-    answers = await compare([text for _, _, text in readable])
-    fires = [
-        Fire(ref, number, *found)
-        for (ref, number, _), answer in zip(readable, answers, strict=True)
-        for found in answer
-    ]
-    unreadable = len(page) - len(readable)
-    going_on = await services.store.write(lambda tx: wordtrials.add_fires(tx, trial, fires, len(readable), unreadable))
-    await asyncio.sleep(loop.time() - began)
+    readable = [(each, each.text) for each in page if each.text is not None]
+    answers = await compare([text for _, text in readable])
+    tried = [(each, answer) for (each, _), answer in zip(readable, answers, strict=True)]
+    fires = [Fire(each.ref, each.version, *found) for each, answer in tried for found in answer]
+    hours = Counter(counted for each, answer in tried if (counted := _hour(each, answer)) is not None)
+
+    def keep(tx: Tx) -> bool:
+        if not wordtrials.add_fires(tx, trial, fires, len(tried), len(page) - len(tried)):
+            return False
+        workload.add_hours(tx, trial, hours)
+        return True
+
+    going_on = await services.store.write(keep)
+    await asyncio.sleep((loop.time() - began) * rests)
     return going_on
+
+
+def _hour(text: Text, answer: Sequence[Found]) -> tuple[datetime, Side, Level, Level] | None:
+    """As what a text counts in a forecast; None: not at all."""
+    if text.place is None:
+        return None
+    live = max((live for _, _, live, _ in answer), default=0)
+    proposed = max((proposed for *_, proposed in answer), default=0)
+    return (*text.place, *levels_of(live, proposed, text.said))
+
+
+def _text(stored: Stored) -> Text:
+    hour = stored.at.replace(minute=0, second=0, microsecond=0)
+    place = None if stored.room_kind is None else (hour, side_of(stored.room_kind))
+    return Text(stored.id, stored.version, stored.text, stored.level, place)
 
 
 async def _pages(services: Services, row: Row[Any]) -> AsyncIterator[Sequence[Text]]:
     """The texts of a back-test, a page at a time; stored ones by short reads beside the writer."""
     if row.kind == TrialKind.CORPUS:
-        texts: list[Text] = [(message.id, 1, message.text) for message in corpus()]
-        for start in range(0, len(texts), PAGE):
-            yield texts[start : start + PAGE]
+        texts = [Text(message.id, 1, message.text) for message in corpus()]
+        for start in range(0, len(texts), CORPUS_PAGE):
+            yield texts[start : start + CORPUS_PAGE]
         return
     store, since = services.store, row.asked_at - timedelta(days=row.days)
     # Ids begin with the time, which in a real service is the clock's: nothing older is looked at.
     after = first_id_at(to_ms(since) - 60_000) if store.kind == PRODUCTION else ""
     while page := await store.read(
-        lambda conn, after=after: wordtrials.page_of_messages(conn, store.keys, since, after, PAGE)  # type: ignore[misc]
+        lambda conn, after=after: wordtrials.page_of_messages(conn, store.keys, since, row.asked_at, after, PAGE)  # type: ignore[misc]
     ):
         after = page[-1].id
-        yield [(stored.id, stored.version, stored.text) for stored in page]
+        yield [_text(stored) for stored in page]

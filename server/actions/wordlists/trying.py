@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Final
 
+from moderation.types import UNREADABLE
 from server.actions.services import Services
 from server.auth.permissions import require
 from server.auth.requester import Requester
 from server.errors import NotFound, TooLong
 from server.protocol.frames import MAX_BODY_CHARS
 from server.store import wordlists
+from watchwords.context import plainly
 from watchwords.matcher import Matcher
+
+# With this the entry id of a finding begins that is the model's own.
+_MODEL: Final = "model:"
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One entry found. `words` is the part of the text; `own` the entry's level before context lowered it to `level`.
 
-    `view` names the reading in which it was found; `context` the codes of what lowered it.
+    `view` names the reading in which it was found; `why` says in plain words what is meant, and what stands around it.
     """
 
     entry: str
@@ -30,21 +36,22 @@ class Hit:
     own: int
     words: str
     view: str
-    context: tuple[str, ...]
-    reason: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
     """The whole answer. `views` are (name, text); `left_out` the ids of what was found and does not count.
 
-    That is an idiom itself, or what lies inside one or is excepted. `other` are the reasons of the other checks.
+    That is an idiom itself, or what lies inside one or is excepted. `raised` are (words, level, why) of what the model
+    makes of the whole, where that is more than the lists say; `other` the reasons of the other checks.
     """
 
     list_version: str
     views: tuple[tuple[str, str], ...]
     hits: tuple[Hit, ...]
     left_out: tuple[str, ...]
+    raised: tuple[tuple[str, int, str], ...]
     other: tuple[str, ...]
     level: int
     disposition: str
@@ -82,8 +89,7 @@ def _tried(services: Services, matcher: Matcher, text: str) -> Tried:
             levels[match.entry_id],
             text[match.start : match.end],
             match.view,
-            match.adjustments,
-            matcher.reason(match.entry_id),
+            f"{matcher.reason(match.entry_id)} {plainly(match.adjustments)}".rstrip(),
         )
         for match in reading.matches
     )
@@ -93,7 +99,10 @@ def _tried(services: Services, matcher: Matcher, text: str) -> Tried:
         views=tuple((view.name, view.text) for view in reading.views),
         hits=hits,
         left_out=tuple(sorted(matcher.entries_in(text) - counted)),
-        other=tuple(f.reason for f in verdict.findings if not f.entry_id),
+        raised=tuple(
+            (text[f.start : f.end], int(f.level), f.reason) for f in verdict.findings if f.entry_id.startswith(_MODEL)
+        ),
+        other=tuple(f.reason for f in verdict.findings if f.entry_id in ("", UNREADABLE)),
         level=int(verdict.level),
         disposition=verdict.disposition,
         complete=verdict.complete,

@@ -13,13 +13,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row
 
+from moderation.workload import Forecast
 from server.actions.services import Services
 from server.actions.wordlists.documents import Change, Documents, Kind, split, unpack
+from server.actions.wordlists.forecasting import forecast_of, is_forecast
 from server.actions.wordlists.trials import SHOWN, reads
 from server.auth.permissions import LEADS, require
 from server.auth.requester import Requester
 from server.errors import NotFound
-from server.store import wordlists, wordtrials
+from server.store import drift, wordlists, wordtrials
 from server.store.wordlists import Live, State
 from server.store.wordtrials import TrialKind
 
@@ -48,7 +50,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class TrialLine:
-    """One trial, with its counts: `new` and `lost` are texts that would be, or would not be, flagged any more."""
+    """One trial, with its counts: `new` and `lost` are texts that would be, or would not be, flagged any more.
+
+    `by` is the name of whoever asked, or `operator:` and an account of the machine.
+    """
 
     id: str
     kind: str
@@ -98,6 +103,19 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Drift:
+    """An entry that was found in `hits` of the `messages` of 24 hours, outside of its band from `low` to `high`."""
+
+    entry: str
+    list: str
+    since: datetime
+    hits: int
+    messages: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """The page of the lists. `running` is what this process screens with, `live` what is in force."""
 
@@ -107,17 +125,22 @@ class Overview:
     lists: tuple[ListLine, ...]
     proposals: tuple[VersionLine, ...]
     steps: tuple[Step, ...]
+    drifts: tuple[Drift, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class VersionPage:
-    """One version beside what is in force. `diff` are lines of a unified difference, list by list."""
+    """One version beside what is in force. `diff` are lines of a unified difference, list by list.
+
+    `forecast` is that of the newest back-test on stored messages of these very words; None: there is none yet.
+    """
 
     line: VersionLine
     live: Live
     diff: tuple[str, ...]
     marks: tuple[Mark, ...]
     trials: tuple[TrialLine, ...]
+    forecast: Forecast | None
     stale: bool
     change: Change | None
     may: frozenset[str]
@@ -136,7 +159,10 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class TrialPage:
-    """One trial: counts by category and by entry, and the texts whose level moves that this person may open."""
+    """One trial: counts by category and by entry, and the texts whose level moves that this person may open.
+
+    `forecast` is None for what is no finished back-test on stored messages.
+    """
 
     line: TrialLine
     version: str
@@ -144,6 +170,7 @@ class TrialPage:
     entries: tuple[Count, ...]
     texts: tuple[tuple[str, int, int], ...]
     unseen: int
+    forecast: Forecast | None
 
 
 def lines_of(documents: Documents) -> tuple[ListLine, ...]:
@@ -166,15 +193,23 @@ async def overview(services: Services, requester: Requester) -> Overview:
 
     def read(conn: Connection) -> Overview:
         live, documents = _live(conn)
+        lists = lines_of(documents)
+        names = {entry: each.name for each in lists for entry, *_ in each.entries}
         return Overview(
             live=live,
             running=services.screening.matcher.version,
             troubles=services.lists.troubles,
-            lists=lines_of(documents),
+            lists=lists,
             proposals=tuple(_line(row) for row in wordlists.versions(conn, [State.PROPOSED], VERSIONS_SHOWN)),
             steps=tuple(
                 Step(row.n, row.word_version, row.list_version, row.act, row.name or "", row.reason, row.at)
                 for row in wordlists.activations(conn, VERSIONS_SHOWN)
+            ),
+            drifts=tuple(
+                Drift(
+                    row.entry_id, names.get(row.entry_id, ""), row.raised_at, row.hits, row.messages, row.low, row.high
+                )
+                for row in drift.open_alarms(conn)
             ),
         )
 
@@ -211,12 +246,14 @@ async def version_page(services: Services, requester: Requester, version: str) -
             mark.digest == row.digest and (mark.account == requester.account or mark.role == requester.role)
             for mark in signatures
         )
+        tried = wordtrials.trials_of(conn, version)
         return VersionPage(
             line=_line(row),
             live=live,
             diff=difference(documents, own),
             marks=tuple(Mark(m.name or "", m.role, m.at, m.digest == row.digest) for m in signatures),
-            trials=tuple(_trial(conn, trial, row.digest) for trial in wordtrials.trials_of(conn, version)),
+            trials=tuple(_trial(conn, trial, row.digest) for trial in tried),
+            forecast=next((forecast_of(services, conn, t) for t in tried if is_forecast(t, row.digest)), None),
             stale=stale,
             change=Change.from_json(row.change) if row.change else None,
             may=_may(requester, row, stale or signed, wordlists.was_live(conn, version)),
@@ -272,6 +309,7 @@ async def trial_page(services: Services, requester: Requester, trial: str) -> Tr
             ),
             texts=shown,
             unseen=len(moved) - len(shown),
+            forecast=forecast_of(services, conn, row) if is_forecast(row, row.digest) else None,
         )
 
     return await services.store.read(read)
@@ -283,7 +321,7 @@ def _trial(conn: Connection, row: Row[Any], digest: str) -> TrialLine:
         id=row.id,
         kind=row.kind,
         state=row.state,
-        by=row.name or "",
+        by=row.name or row.asked_by,
         at=row.asked_at,
         until=row.until,
         days=row.days,

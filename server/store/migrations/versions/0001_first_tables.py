@@ -251,7 +251,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one table after another
             "origin",
             sa.String(length=40),
             nullable=False,
-            comment="message, edit, act; report: others brought it up",
+            comment="message, edit, act, review; report: others brought it up",
         ),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["case"], ["review_case.id"], name=op.f("fk_case_message_case")),
@@ -533,4 +533,105 @@ def _words() -> None:
         sa.ForeignKeyConstraint(["trial"], ["word_trial.id"], name=op.f("fk_word_fire_trial")),
         sa.PrimaryKeyConstraint("trial", "ref", "text_version", "entry_id", name=op.f("pk_word_fire")),
         comment="What a trial found: ids and levels, never text. retention: governance",
+    )
+    op.create_table(
+        "word_hour",
+        sa.Column("trial", sa.String(length=26), nullable=False),
+        sa.Column(
+            "hour",
+            sa.BigInteger(),
+            nullable=False,
+            comment="the beginning of the hour in which the texts were written",
+        ),
+        sa.Column("side", sa.String(length=40), nullable=False),
+        sa.Column("before", sa.Integer(), autoincrement=False, nullable=False, comment="the level that they have"),
+        sa.Column("after", sa.Integer(), autoincrement=False, nullable=False, comment="the level that they would have"),
+        sa.Column("texts", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["trial"], ["word_trial.id"], name=op.f("fk_word_hour_trial")),
+        sa.PrimaryKeyConstraint("trial", "hour", "side", "before", "after", name=op.f("pk_word_hour")),
+        comment="How many members' texts a back-test read, by hour: counts only. retention: governance",
+    )
+    op.create_table(
+        "review_draw",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("starts_at", sa.BigInteger(), nullable=False, comment="of the shift: each is drawn once"),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.Column("drawn_at", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "policy",
+            sa.String(length=40),
+            nullable=False,
+            comment="name and version of the policy that it was drawn by",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_review_draw")),
+        sa.UniqueConstraint("starts_at", name=op.f("uq_review_draw_starts_at")),
+        comment="One shift of which messages were drawn for blind review. retention: governance",
+    )
+    op.create_table(
+        "review_item",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("draw", sa.String(length=26), nullable=False),
+        sa.Column(
+            "n", sa.Integer(), nullable=False, comment="its place in the draw, which tells nothing of its stratum"
+        ),
+        sa.Column("message", sa.String(length=26), nullable=False),
+        sa.Column("text_version", sa.Integer(), nullable=False, comment="of the message, as it was when drawn"),
+        sa.Column("room_kind", sa.String(length=40), nullable=False),
+        sa.Column("part", sa.String(length=40), nullable=False),
+        sa.Column("band", sa.String(length=40), nullable=False),
+        sa.Column("weight", sa.Float(), nullable=False, comment="for how many messages it stands"),
+        sa.Column("wanted", sa.Integer(), nullable=False, comment="how many people are still to read it"),
+        sa.ForeignKeyConstraint(["draw"], ["review_draw.id"], name=op.f("fk_review_item_draw")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_review_item")),
+        sa.UniqueConstraint("message", name=op.f("uq_review_item_message")),
+        comment="A message drawn for blind review. retention: governance",
+    )
+    with op.batch_alter_table("review_item", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_review_item_draw"), ["draw"], unique=False)
+        batch_op.create_index("ix_review_item_wanted", ["wanted", "room_kind"], unique=False)
+
+    op.create_table(
+        "review_stratum",
+        sa.Column("draw", sa.String(length=26), nullable=False),
+        sa.Column("room_kind", sa.String(length=40), nullable=False),
+        sa.Column("part", sa.String(length=40), nullable=False),
+        sa.Column("band", sa.String(length=40), nullable=False, comment="plain, near, grey, flagged"),
+        sa.Column("messages", sa.Integer(), nullable=False, comment="how many there were to draw from"),
+        sa.Column("drawn", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["draw"], ["review_draw.id"], name=op.f("fk_review_stratum_draw")),
+        sa.PrimaryKeyConstraint("draw", "room_kind", "part", "band", name=op.f("pk_review_stratum")),
+        comment="Messages of a shift that had the same chance to be drawn. retention: governance",
+    )
+    op.create_table(
+        "review_judgement",
+        sa.Column("item", sa.String(length=26), nullable=False),
+        sa.Column("reader", sa.String(length=26), nullable=False),
+        sa.Column("level", sa.Integer(), nullable=True, comment="NULL: they could not say"),
+        sa.Column("categories", sa.String(length=40), nullable=False, comment="letters, the main one first"),
+        sa.Column("case", sa.String(length=26), nullable=True, comment="the case that it opened or let rise"),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["item"], ["review_item.id"], name=op.f("fk_review_judgement_item")),
+        sa.PrimaryKeyConstraint("item", "reader", name=op.f("pk_review_judgement")),
+        comment="What one person made of one message, without knowing what the filter had. retention: governance",
+    )
+    op.create_table(
+        "word_rate",
+        sa.Column("day", sa.BigInteger(), nullable=False, comment="when it began, UTC; whole days only"),
+        sa.Column("entry_id", sa.String(length=80), nullable=False, comment="empty: all messages of that day"),
+        sa.Column("messages", sa.Integer(), nullable=False, comment="in how many messages the entry was found"),
+        sa.PrimaryKeyConstraint("day", "entry_id", name=op.f("pk_word_rate")),
+        comment="How often each entry of the lists was found on a day. retention: governance",
+    )
+    op.create_table(
+        "word_drift",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("entry_id", sa.String(length=80), nullable=False),
+        sa.Column("raised_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True, comment="NULL: it goes on"),
+        sa.Column("hits", sa.Integer(), nullable=False, comment="of 24 hours, as the three that follow"),
+        sa.Column("messages", sa.Integer(), nullable=False),
+        sa.Column("low", sa.Integer(), nullable=False),
+        sa.Column("high", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_word_drift")),
+        comment="An entry that found more or less than its band allows. retention: governance",
     )
