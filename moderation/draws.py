@@ -11,16 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import pairwise
 from pathlib import Path
 from random import Random
-from zoneinfo import ZoneInfo
 
 from moderation.files import Header, PolicyFile
+from moderation.shifts import ShiftHours, ShiftPolicy
 from moderation.types import Level, RoomKind, Verdict
+from moderation.wall import LONDON
 
 REVIEW = Path(__file__).parent / "policies" / "review.toml"
-LONDON = ZoneInfo("Europe/London")
 
 
 class Band(StrEnum):
@@ -30,14 +29,6 @@ class Band(StrEnum):
     NEAR = "near"
     GREY = "grey"
     FLAGGED = "flagged"
-
-
-@dataclass(frozen=True, slots=True)
-class Shift:
-    """One shift, half-open [starts_at, ends_at), aware UTC."""
-
-    starts_at: datetime
-    ends_at: datetime
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -79,11 +70,11 @@ class Draw:
 class ReviewPolicy:
     """When, from what and how much is drawn, and who answers for it.
 
-    `begin` are hours of the day in Europe/London, `parts` (hour, name), both ascending. `near` is a score.
+    `parts` are (hour, name), ascending, hours of the day in Europe/London. `near` is a score.
     """
 
     header: Header
-    begin: tuple[int, ...]
+    shifts: ShiftPolicy
     late: timedelta
     open_for: timedelta
     parts: tuple[tuple[int, str], ...]
@@ -100,10 +91,7 @@ class ReviewPolicy:
             PolicyError: it can not be read, or a value is missing or out of range; it names file, line and cure.
         """
         file = PolicyFile(path)
-        shifts, parts = file.data.get("shifts", {}), file.data.get("parts", {})
-        begin = shifts.get("begin")
-        if not isinstance(begin, list) or not begin or not all(_is_hour(hour) for hour in begin):
-            raise file.fault("shifts", 0, "begin must be a list of hours from 0 to 23, such as [8, 20]; correct it")
+        parts = file.data.get("parts", {})
         if not parts or not all(_is_hour(hour) for hour in parts.values()):
             raise file.fault("parts", 0, "each part of the day needs the hour at which it begins; correct it")
         sizes = file.data.get("sizes", {})
@@ -115,7 +103,7 @@ class ReviewPolicy:
             raise file.fault("rooms", 0, f"{error}; use {', '.join(RoomKind)}") from error
         return cls(
             file.header(),
-            tuple(sorted(set(begin))),
+            ShiftPolicy.load(),
             timedelta(hours=_number(file, "shifts", "late_h", 1, 24 * 366)),
             timedelta(days=_number(file, "shifts", "open_days", 1, 366)),
             tuple(sorted((hour, name) for name, hour in parts.items())),
@@ -130,17 +118,9 @@ class ReviewPolicy:
         hour = at.astimezone(LONDON).hour
         return next((name for begins, name in reversed(self.parts) if begins <= hour), self.parts[-1][1])
 
-    def shifts_over(self, now: datetime) -> tuple[Shift, ...]:
+    def shifts_over(self, now: datetime) -> tuple[ShiftHours, ...]:
         """The shifts that are over at `now` and may still be drawn, the oldest first."""
-        day = (now - self.late).astimezone(LONDON).date() - timedelta(days=1)
-        edges: list[datetime] = []
-        while day <= now.astimezone(LONDON).date():
-            edges += [
-                datetime(day.year, day.month, day.day, hour, tzinfo=LONDON).astimezone(now.tzinfo)
-                for hour in self.begin
-            ]
-            day += timedelta(days=1)
-        return tuple(Shift(start, end) for start, end in pairwise(edges) if now - self.late <= end <= now)
+        return self.shifts.over(now, self.late)
 
     def band_of(self, verdict: Verdict, *, is_flagged: bool) -> Band:
         """The band of a message. `is_flagged`: its own words brought it to somebody, whatever else was found."""

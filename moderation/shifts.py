@@ -1,16 +1,26 @@
-"""When a night shift is: the one place that says so, with the hours in `policies/shifts.toml`.
+"""When a day shift and a night shift are: the one place that says so, with the hours in `policies/shifts.toml`.
 
 Wall clock, because people's shifts are. Who is on duty is the rota's to say.
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
+from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from moderation.files import Header, PolicyFile
+from moderation.wall import day_of, instant_of
 
 SHIFTS = Path(__file__).parent / "policies" / "shifts.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftHours:
+    """The hours of one shift, whoever serves it, half-open [starts_at, ends_at), aware UTC."""
+
+    starts_at: datetime
+    ends_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +61,19 @@ class ShiftPolicy:
         if (local.hour - self.begins_at) % 24 >= self.night_hours:
             return None
         return local.date() if local.hour >= self.begins_at else local.date() - timedelta(days=1)
+
+    def night_from(self, day: date) -> ShiftHours:
+        """The night shift that begins on `day`."""
+        end = day if self.begins_at < self.ends_at else day + timedelta(days=1)
+        return ShiftHours(
+            instant_of(day, time(self.begins_at), self.zone), instant_of(end, time(self.ends_at), self.zone)
+        )
+
+    def over(self, now: datetime, within: timedelta) -> tuple[ShiftHours, ...]:
+        """The shifts, by day and by night, that ended within the time before `now`, the oldest first."""
+        day = day_of(now - within, self.zone) - timedelta(days=1)
+        edges: list[datetime] = []
+        while day <= day_of(now, self.zone):
+            edges += [instant_of(day, time(hour), self.zone) for hour in sorted((self.begins_at, self.ends_at))]
+            day += timedelta(days=1)
+        return tuple(ShiftHours(start, end) for start, end in pairwise(edges) if now - within <= end <= now)

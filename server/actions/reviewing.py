@@ -19,9 +19,10 @@ from msgspec import Struct
 from sqlalchemy import Connection, Row
 
 from moderation.cases import CaseState
-from moderation.draws import Candidate, Draw, ReviewPolicy, Shift, Stratum, draw
+from moderation.draws import Candidate, Draw, ReviewPolicy, Stratum, draw
 from moderation.ladders import Side
 from moderation.measuring import UNFLAGGED
+from moderation.shifts import ShiftHours
 from moderation.types import Category, Level, Role, RoomKind, Verdict
 from server.actions.raising import Concern, case_feeds, raise_case
 from server.actions.services import Services
@@ -106,18 +107,18 @@ async def draw_shifts(services: Services) -> int:
     return drawn
 
 
-async def _draw(services: Services, shift: Shift) -> Draw:
+async def _draw(services: Services, shift: ShiftHours) -> Draw:
     random = Random(_seed(services.secret, shift))  # noqa: S311 - the seed is what nobody can foresee
     return draw(services.review, await _candidates(services, shift), random)
 
 
-def _seed(secret: bytes, shift: Shift) -> int:
+def _seed(secret: bytes, shift: ShiftHours) -> int:
     """The same for whoever draws this shift, and foreseen by nobody who writes in it."""
     name = f"review {shift.starts_at.isoformat()}".encode()
     return int.from_bytes(hashlib.blake2b(name, key=secret, digest_size=16).digest())
 
 
-async def _candidates(services: Services, shift: Shift) -> list[Candidate]:
+async def _candidates(services: Services, shift: ShiftHours) -> list[Candidate]:
     store, policy = services.store, services.review
     kinds = frozenset(kind.value for kind in policy.kinds)
     # Ids begin with the time, which in a real service is the clock's: nothing else is looked at.

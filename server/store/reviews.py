@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Row, Select, and_, exists, func, insert, or_,
 from sqlalchemy.dialects import postgresql, sqlite
 
 from moderation.cases import CaseState, Outcome
-from moderation.draws import Draw, Shift
+from moderation.draws import Draw
+from moderation.shifts import ShiftHours
 from moderation.types import Level, Role
 from server.ids import new_id
 from server.store.cases import OWN_WORDS
@@ -40,7 +41,7 @@ def drawn_since(conn: Connection, since: datetime) -> set[datetime]:
 
 
 def said_in(
-    conn: Connection, shift: Shift, after: str, before: str, kinds: Collection[str], most: int
+    conn: Connection, shift: ShiftHours, after: str, before: str, kinds: Collection[str], most: int
 ) -> Sequence[Row[Any]]:
     """The next messages of members in a shift, by id: (id, version, verdict, at, kind of room, whether flagged).
 
@@ -71,7 +72,7 @@ def said_in(
     return conn.execute(query.where(message.c.id < before) if before else query).all()
 
 
-def insert_draw(tx: Tx, shift: Shift, policy: str, made: Draw) -> str | None:
+def insert_draw(tx: Tx, shift: ShiftHours, policy: str, made: Draw) -> str | None:
     """Keep a draw; None, and nothing is kept, if that shift was drawn before. Returns its id."""
     draw = new_id()
     make = sqlite.insert if tx.conn.dialect.name == "sqlite" else postgresql.insert

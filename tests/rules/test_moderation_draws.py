@@ -106,7 +106,6 @@ def test_the_order_of_a_draw_tells_nothing() -> None:
 @pytest.mark.parametrize(
     ("line", "instead", "words"),
     [
-        ("begin = [8, 20]", "begin = [8, 24]", "hours from 0 to 23"),
         ("evening = 18", 'evening = "late"', "the hour at which it begins"),
         ("grey = 3", "", "a whole number above 0 is needed for each of"),
         ("near = 0.25", "near = 0", "needs near, a number from"),
