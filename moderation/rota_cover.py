@@ -102,9 +102,23 @@ class Rota:
             ends |= dict.fromkeys((key for key in left if key not in there), edge)
         return tuple(Shift(*key, past.get(key, moment), ends.get(key, moment + _LONG)) for key in here)
 
+    def doubled(self, start: datetime, end: datetime, now: datetime) -> dict[str, datetime]:
+        """Who would be in two places at once within [start, end), and when that first begins."""
+        found: dict[str, datetime] = {}
+        for edge in self.edges(start, end, now):
+            serving = [place.account for place in self.places(edge, now) if place.account is not None]
+            for account in {one for one in serving if serving.count(one) > 1}:
+                found.setdefault(account, edge)
+        return found
+
     def has_skill(self, account: str, skill: str, moment: datetime, now: datetime) -> bool:
         """Whether somebody may fill a place that needs `skill`; everybody may where it needs none."""
         return self._view(moment, now).has_skill(account, skill, moment)
+
+    def is_away(self, account: str, start: datetime, end: datetime, now: datetime) -> bool:
+        """Whether somebody is on leave at any moment of [start, end), as is known now."""
+        leaves = (row for row in self.standing(now) if isinstance(row, Leave) and row.account == account)
+        return any(row.starts_at < end and start < row.ends_at for row in leaves)
 
     def patterns(self, now: datetime) -> dict[str, Pattern]:
         """The newest pattern of every rotation that is not over, by id, in the order of their names."""

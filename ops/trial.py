@@ -22,7 +22,7 @@ from server.ids import new_id
 from server.main import open_services
 from server.rooms import Member
 from server.settings import Settings, load_settings, make_key
-from server.store.accounts import insert_shift
+from server.store.duty import insert_shift
 from server.store.migrate import TEST, prepare_database
 from server.store.rooms import set_standing
 from server.store.unit import Tx

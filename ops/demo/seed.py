@@ -33,6 +33,7 @@ from server.ids import STAFF_MODERATION, new_id, room_feed
 from server.protocol import frames
 from server.rooms import Member
 from server.store import accounts, rooms
+from server.store.duty import insert_shift
 from server.store.unit import Tx
 
 PAST: Final = timedelta(hours=48)
@@ -119,7 +120,7 @@ async def open_doors(services: Services, password: str) -> World:
             found = _account(tx, name)
             # The ladder calls whoever has the longest left to serve: the first of them, before all others.
             ends_at = tx.now + ON_DUTY_FOR + timedelta(hours=hours)
-            accounts.insert_shift(tx, found.id, found.role, tx.now - timedelta(hours=1), ends_at)
+            insert_shift(tx, found.id, found.role, tx.now - timedelta(hours=1), ends_at)
 
     await services.store.write(unit)
     found = await services.store.read(lambda conn: rooms.rooms_of_kind(conn, RoomKind.COMMUNITY))
@@ -171,7 +172,7 @@ def _past_rota(tx: Tx, who: Mapping[str, Requester], now: datetime) -> None:
         for half, names in enumerate((("Alex", "Dr Hughes"), ("Priya", "Dr Adeyemi"))):
             starts_at = first + timedelta(days=day) + half * _SHIFT
             for name in names:
-                accounts.insert_shift(tx, who[name].account, who[name].role, starts_at, starts_at + _SHIFT)
+                insert_shift(tx, who[name].account, who[name].role, starts_at, starts_at + _SHIFT)
 
 
 # --- what was said ----------------------------------------------------------------------------------------------------

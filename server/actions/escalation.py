@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from moderation.cases import CaseState
 from moderation.ladders import Audience, Plan, Side, plan
-from moderation.rota import Shift, people_for
+from moderation.rota import people_for
 from moderation.types import Level, Role
 from server import killpoints
 from server.actions.raising import case_feeds, tell_case
@@ -31,7 +31,7 @@ from server.errors import ServiceError
 from server.feeds import FeedEvent
 from server.ids import inbox_feed
 from server.notify import Delivery, Notice
-from server.store import cases, rooms
+from server.store import cases, duty, rooms
 from server.store.feeds import heads
 from server.store.schema import account, notice, obligation, review_case
 from server.store.unit import Tx
@@ -247,7 +247,7 @@ def _plan(
     """What the ladder says now: everybody whom it names may open the case and act on it."""
     ladder = services.ladders.ladder_for(Side(row.side), Level(row.level))
     fitting = set(cases.people_of_role(tx.conn, _roles(Side(row.side), role))) - {case.subject}
-    shifts = [Shift(s.account, Role(s.role), s.starts_at, s.ends_at) for s in cases.shifts_around(tx.conn, tx.now)]
+    shifts = duty.on_duty_at(tx.conn, tx.now)
     standing = [person for person in services.settings.fallback_people if person in fitting]
     fallback = tuple(standing or sorted(fitting))
     assigned: dict[Audience, tuple[str, ...]] = {}
@@ -362,8 +362,8 @@ def tell_page(tx: Tx, notice_id: str, inbox: str) -> None:
 
 def _record(tx: Tx, call: Row[Any], delivery: Delivery, *, final: bool = False) -> bool:
     """Store the outcome of an attempt; False if it was recorded before (the same call was made twice)."""
-    duty = select(obligation.c.state).where(obligation.c.id == call.obligation)
-    running = tx.conn.execute(duty.with_for_update(key_share=True)).scalar_one()
+    state = select(obligation.c.state).where(obligation.c.id == call.obligation)
+    running = tx.conn.execute(state.with_for_update(key_share=True)).scalar_one()
     now = select(notice.c.state, notice.c.attempts).where(notice.c.id == call.id)
     row = tx.conn.execute(now.with_for_update()).one()
     if row.state != "pending":

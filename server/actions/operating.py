@@ -13,16 +13,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import select
 
+from moderation.rota_rows import Extra
 from moderation.types import Role
 from server.actions.accounts import create_staff
 from server.actions.services import Services
 from server.auth.credentials import name_key
 from server.errors import BadRequest, NotFound
 from server.ids import new_id
-from server.store.accounts import account_by_key, insert_shift
-from server.store.schema import shift
+from server.store.accounts import account_by_key
+from server.store.duty import insert_shift
+from server.store.rota import row_by_id
 from server.store.unit import AuditEntry, Tx
 
 SHORTEST_SHIFT: Final = timedelta(minutes=1)
@@ -70,7 +71,9 @@ async def add_person(services: Services, operator: str, role: str, name: str) ->
 async def add_shift(
     services: Services, operator: str, name: str, starts_at: datetime | None, lasts: timedelta
 ) -> AddedShift:
-    """Put a member of staff on duty in their role, from `starts_at` (None: now).
+    """Put a member of staff on the rota in their role, from `starts_at` (None: now).
+
+    A shift from now has begun: whoever puts them on duty answers for it. Before any other they are asked first.
 
     Raises:
         NotFound: nobody has that name.
@@ -82,8 +85,8 @@ async def add_shift(
     request_id = structlog.contextvars.get_contextvars().get("request_id") or new_id()
 
     def run(tx: Tx) -> AddedShift:
-        made = tx.conn.execute(select(shift.c.starts_at, shift.c.ends_at).where(shift.c.id == shift_id)).one_or_none()
-        if made is not None:  # this unit was run before, and its answer was lost
+        made = row_by_id(tx.conn, shift_id)
+        if isinstance(made, Extra):  # this unit was run before, and its answer was lost
             return AddedShift(shift_id, made.starts_at, made.ends_at)
         found = account_by_key(tx.conn, name_key(name))
         if found is None:
@@ -92,7 +95,7 @@ async def add_shift(
             raise BadRequest("Only staff can be on duty.", field="name")
         # In UTC: a shift of eight hours lasts eight hours, also through a night in which wall clocks are set.
         begins = (starts_at or tx.now).astimezone(UTC)
-        insert_shift(tx, found.id, found.role, begins, begins + lasts, shift_id)
+        insert_shift(tx, found.id, found.role, begins, begins + lasts, shift_id, operator)
         tx.audit(AuditEntry("add_shift", "account", found.id, request_id, operator, shift_id))
         return AddedShift(shift_id, begins, begins + lasts)
 

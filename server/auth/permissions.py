@@ -26,6 +26,8 @@ CLINICAL: Final = frozenset({Role.CLINICIAN, Role.CLINICAL_LEAD})
 # Whose signatures a change of the watchword lists needs, one of each (`actions.wordlists.proposals`).
 LEADS: Final = frozenset({Role.MODERATOR_LEAD, Role.CLINICAL_LEAD})
 ADMINS: Final = frozenset({Role.ADMIN})
+# Who writes the rota, and who sees it: those who write it, and those who serve by it.
+ROTA_KEEPERS: Final = LEADS | ADMINS
 _POSTING: Final = EVERYBODY - ADMINS
 
 
@@ -108,6 +110,9 @@ _ROUTES: Final = {
     "route.review": Rule(MODERATION),
     "route.review_judge": Rule(MODERATION, csrf=True),
     "route.quality": Rule(LEADS),
+    "route.rota": Rule(MODERATION | ADMINS),
+    "route.rota_change": Rule(ROTA_KEEPERS, csrf=True),
+    "route.rota_own": Rule(MODERATION, csrf=True),
     "route.words": Rule(MODERATION),
     "route.words_text": Rule(LEADS),
     "route.words_try": Rule(MODERATION, csrf=True),

@@ -1,4 +1,4 @@
-"""Rows of people: accounts, sessions, tickets, recovery codes, shifts. Statements only; what may be done is decided in
+"""Rows of people: accounts, sessions, tickets, recovery codes. Statements only; what may be done is decided in
 `actions.accounts`. What changes here is locked by the inbox of the account that it belongs to, which the unit names.
 
 A session is alive while it is not revoked, its account is active, it was used within the idle time, and its absolute
@@ -18,10 +18,10 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, inser
 from moderation.types import Role
 from server.auth.requester import Requester
 from server.clock import from_us, to_us
-from server.ids import inbox_feed, new_id
+from server.ids import inbox_feed
 from server.store.hot import Hot, rows_of
 from server.store.keys import Keyring, Realm, Retention
-from server.store.schema import account, command, feed, recovery_code, session, shift, ticket
+from server.store.schema import account, command, feed, recovery_code, session, ticket
 from server.store.unit import Tx
 
 REGISTER = "register"
@@ -299,17 +299,3 @@ def use_ticket(tx: Tx, session_id: str, hashed: bytes) -> bool:
         delete(ticket).where(ticket.c.hash == hashed, ticket.c.session == session_id, ticket.c.ends_at > tx.now)
     )
     return done.rowcount == 1
-
-
-# --- duty -------------------------------------------------------------------------------------------------------------
-
-
-def insert_shift(
-    tx: Tx, account_id: str, role: Role, starts_at: datetime, ends_at: datetime, shift_id: str | None = None
-) -> str:
-    """Put somebody on duty for [starts_at, ends_at); returns the shift's id, a new one if none is given."""
-    shift_id = shift_id or new_id()
-    tx.conn.execute(
-        insert(shift).values(id=shift_id, account=account_id, role=role.value, starts_at=starts_at, ends_at=ends_at)
-    )
-    return shift_id

@@ -28,7 +28,6 @@ from server.store.schema import (
     notice,
     obligation,
     review_case,
-    shift,
 )
 from server.store.unit import Tx
 
@@ -385,21 +384,6 @@ def claim_calls(tx: Tx, notices: Collection[str], until: datetime) -> set[str]:
     taken = set(tx.conn.execute(free).scalars())
     tx.conn.execute(update(notice).where(notice.c.id.in_(sorted(taken))).values(retry_at=until))
     return taken
-
-
-def shifts_around(conn: Connection, now: datetime) -> Sequence[Row[Any]]:
-    """The shifts that hold `now`, of active accounts that have the shift's role themselves."""
-    query = (
-        select(shift)
-        .join(account, account.c.id == shift.c.account)
-        .where(
-            shift.c.starts_at <= now,
-            shift.c.ends_at > now,
-            account.c.state == "active",
-            account.c.role == shift.c.role,
-        )
-    )
-    return conn.execute(query).all()
 
 
 def people_of_role(conn: Connection, roles: Collection[str]) -> list[str]:

@@ -127,17 +127,6 @@ ticket = Table(
     comment="Opens one socket of a session, once; a row each, for several tabs open at once. retention: session",
 )
 
-shift = Table(
-    "shift",
-    metadata,
-    Column("id", ID, primary_key=True),
-    Column("account", ID, ForeignKey("account.id"), nullable=False, index=True),
-    _needed("role", CODE),
-    _needed("starts_at", Instant()),
-    _needed("ends_at", Instant()),
-    comment="Who is on duty, half-open [starts_at, ends_at). retention: staffing",
-)
-
 # --- rooms and messages -----------------------------------------------------------------------------------------------
 
 feed = Table(
@@ -382,6 +371,95 @@ notice = Table(
     UniqueConstraint("obligation", "cycle", "rung", "recipient", "channel"),
     Index("ix_notice_pending", "state", "retry_at"),
     comment="One person called by one channel, at the level and version of then. retention: governance",
+)
+
+# --- the rota ---------------------------------------------------------------------------------------------------------
+
+rota_row = Table(
+    "rota_row",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=False, comment="the order of writing, from 1"),
+    Column("id", ID, nullable=False, unique=True),
+    Column("kind", CODE, nullable=False, comment="rotation, extra, cover, leave, skill, withdrawn"),
+    Column("at", Instant(), nullable=False, comment="when it was written: the past is answered by what was then"),
+    Column("by", ID, nullable=True, comment="an account, or the operator"),
+    Column("account", ID, ForeignKey("account.id"), nullable=True, index=True, comment="whom it is about"),
+    Column("other", ID, ForeignKey("account.id"), nullable=True, comment="cover: who serves instead"),
+    _optional("role", CODE),
+    _optional("starts_at", Instant()),
+    Column("ends_at", Instant, nullable=True, index=True, comment="NULL: it has no end of its own"),
+    Column("rotation", ID, nullable=True, comment="which rotation; its newest row holds from its first day"),
+    Column("content", Text, nullable=True, comment="JSON: a rotation, or a skill"),
+    Column("skill", CODE, nullable=True),
+    Column("of", Integer, nullable=True, comment="withdrawn: the row that holds no more"),
+    comment="One line of the rota; never changed, only added to. retention: staffing",
+)
+
+rota_swap = Table(
+    "rota_swap",
+    metadata,
+    Column("id", ID, primary_key=True),
+    _needed("role", CODE),
+    Column("asker", ID, ForeignKey("account.id"), nullable=False, index=True),
+    _needed("starts_at", Instant()),
+    _needed("ends_at", Instant()),
+    Column("other", ID, ForeignKey("account.id"), nullable=False, index=True, comment="who is asked to serve it"),
+    Column("back_starts_at", Instant, nullable=True, comment="what the asker serves instead; NULL: nothing"),
+    _optional("back_ends_at", Instant()),
+    Column("state", CODE, nullable=False, comment="asked, accepted, refused, withdrawn"),
+    _needed("asked_at", Instant()),
+    _optional("answered_at", Instant()),
+    comment="One person asks another to take a shift; rows of the rota follow only from a yes. retention: staffing",
+)
+
+duty_check = Table(
+    "duty_check",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("account", ID, ForeignKey("account.id"), nullable=False),
+    _needed("role", CODE),
+    Column("starts_at", Instant(), nullable=False, comment="of the shift that it is about"),
+    Column("ends_at", Instant(), nullable=False, comment="of the shift, as it was when it was asked"),
+    _needed("asked_at", Instant()),
+    Column("answered_at", Instant, nullable=True, comment="NULL: the shift has not begun"),
+    Column("answered_by", ID, nullable=True, comment="the person; or whoever put them on duty at once"),
+    Column("told_at", Instant, nullable=True, comment="when somebody else was told that there is no answer"),
+    UniqueConstraint("account", "role", "starts_at"),
+    Index("ix_duty_check_ends_at", "ends_at"),
+    comment="Can whoever is to be on duty be reached? A shift begins with the answer. retention: staffing",
+)
+
+duty_call = Table(
+    "duty_call",
+    metadata,
+    Column("check", ID, ForeignKey("duty_check.id"), primary_key=True),
+    Column("channel", CODE, primary_key=True),
+    Column("state", CODE, nullable=False, comment="of the last attempt: pending, sent, failed, unknown"),
+    _needed("attempts", Integer()),
+    Column("retry_at", Instant(), nullable=False, comment="when it is to be tried next, unless it is answered"),
+    _optional("attempted_at", Instant()),
+    comment="The question whether somebody can be reached, by one channel. retention: staffing",
+)
+
+handover = Table(
+    "handover",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("case", ID, ForeignKey("review_case.id"), nullable=False),
+    _needed("leaver", ID),
+    _needed("role", CODE),
+    Column("ends_at", Instant(), nullable=False, comment="of the leaver's shift"),
+    _needed("offered_at", Instant()),
+    Column("state", CODE, nullable=False, comment="offered, called (nobody took it in time), accepted"),
+    Column("words", LargeBinary, nullable=True, comment="the leaver's, sealed"),
+    _optional("words_key", ID),
+    _optional("accepted_by", ID),
+    _optional("accepted_at", Instant()),
+    Column("reply", LargeBinary, nullable=True, comment="what whoever took it has understood, sealed"),
+    _optional("reply_key", ID),
+    UniqueConstraint("case", "leaver", "ends_at"),
+    Index("ix_handover_state", "state"),
+    comment="What somebody held as their shift ended, until a named person has it. retention: governance",
 )
 
 # --- watchword lists --------------------------------------------------------------------------------------------------

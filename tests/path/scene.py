@@ -6,8 +6,6 @@ import itertools
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import insert
-
 from moderation.types import Role, RoomKind
 from server.actions.cases import act_on_case, open_case
 from server.actions.feeds import follow
@@ -20,7 +18,7 @@ from server.ids import new_id
 from server.protocol.frames import Ack, Act, AnyItem, CaseItem, CasePage, Done, Joined, OpenCase, Send
 from server.rooms import Member
 from server.store import rooms
-from server.store.schema import shift
+from server.store.duty import insert_shift
 from server.store.unit import Tx
 from tests.harness import member, staff
 
@@ -91,16 +89,5 @@ async def belong(services: Services, feed: str, who: Requester) -> None:
 
 async def on_shift(services: Services, who: Requester, hours: int = 8) -> None:
     """Put somebody on duty from now on."""
-
-    def unit(tx: Tx) -> None:
-        tx.conn.execute(
-            insert(shift).values(
-                id=new_id(),
-                account=who.account,
-                role=who.role,
-                starts_at=tx.now,
-                ends_at=tx.now + timedelta(hours=hours),
-            )
-        )
-
-    await services.store.write(unit)
+    lasts = timedelta(hours=hours)
+    await services.store.write(lambda tx: insert_shift(tx, who.account, who.role, tx.now, tx.now + lasts))

@@ -14,8 +14,8 @@ from server.actions.operating import add_shift
 from server.actions.services import Services
 from server.auth.requester import Requester
 from server.notify import Delivery
-from server.store.accounts import insert_shift
-from server.store.schema import notice, shift
+from server.store.duty import insert_shift
+from server.store.schema import notice, rota_row
 from tests.harness import fast_forward, staff
 from tests.path.scene import URGENT, make_scene
 from tests.path.test_escalation import Phone
@@ -104,5 +104,5 @@ async def test_a_shift_lasts_its_hours_through_a_night_of_the_change(
     await staff(services, "Kit", Role.MODERATOR)
     made = await add_shift(services, "operator", "Kit", evening, timedelta(hours=8))
     assert (made.starts_at, made.ends_at.astimezone(UTC)) == (evening, ends)
-    stored = await services.store.read(lambda conn: conn.execute(select(shift.c.ends_at)).scalar_one())
+    stored = await services.store.read(lambda conn: conn.execute(select(rota_row.c.ends_at)).scalar_one())
     assert stored == ends

@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select, update
 
 from moderation.types import Disposition, Level, Role, RoomKind, Verdict
 from server.actions.escalation import climb
@@ -17,7 +17,8 @@ from server.actions.services import Services
 from server.auth.requester import Requester
 from server.ids import new_id
 from server.protocol.frames import HandlingItem, PageItem, Report
-from server.store.schema import account, case_message, notice, obligation, review_case, shift
+from server.store.duty import insert_shift
+from server.store.schema import account, case_message, notice, obligation, review_case
 from server.store.unit import Tx
 from server.supervisor.overdue import find_late, reader_for
 from tests.harness import fast_forward, staff
@@ -66,18 +67,7 @@ async def test_a_shift_in_a_role_that_one_does_not_have_calls_nobody(scene: Scen
     """An administrator entered as the moderator on duty could not open the case: the real moderator is called."""
     ann = await staff(scene.services, "Ann", Role.ADMIN)
     await scene.services.store.write(
-        lambda tx: (
-            tx.conn.execute(
-                insert(shift).values(
-                    id=new_id(),
-                    account=ann.account,
-                    role="moderator",
-                    starts_at=tx.now,
-                    ends_at=tx.now + timedelta(hours=9),
-                )
-            )
-            is None
-        )
+        lambda tx: insert_shift(tx, ann.account, Role.MODERATOR, tx.now, tx.now + timedelta(hours=9))
     )
     await on_shift(scene.services, scene.sam)
     await scene.say(scene.robin, URGENT)

@@ -23,7 +23,7 @@ from server.main import serve_edges
 from server.protocol.frames import Send
 from server.settings import load_settings
 from server.store import leases
-from server.store.accounts import insert_shift
+from server.store.duty import insert_shift
 from server.store.schema import lease, notice
 from tests import harness
 from tests.path.scene import URGENT

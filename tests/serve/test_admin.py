@@ -27,7 +27,7 @@ from server.errors import ServiceError
 from server.main import open_services
 from server.settings import load_settings, make_key
 from server.store.migrate import TEST, prepare_database
-from server.store.schema import account, audit, shift
+from server.store.schema import account, audit, rota_row
 from tests import harness
 from tests.serve.support import evenkeel, served, until
 from tests.servers import PostgresServer, run_apart
@@ -87,7 +87,7 @@ def test_a_running_service_takes_on_people_and_shifts(tmp_path: Path, database_u
         ("create_staff", ME, "Ada Lark"),
         ("create_staff", ME, "Morgan"),
     ]
-    on_duty = run_apart(lambda: look(settings, lambda conn: len(conn.execute(select(shift.c.id)).all())))
+    on_duty = run_apart(lambda: look(settings, lambda conn: len(conn.execute(select(rota_row.c.id)).all())))
     assert on_duty == 2
 
 

@@ -23,7 +23,7 @@ from server.store import feeds
 from server.store.audit import verify
 from server.store.commands import first_answer, keep_answer
 from server.store.keys import Realm, Retention
-from server.store.schema import audit, data_key, message, metadata, shift
+from server.store.schema import audit, data_key, message, metadata, rota_row
 from server.store.unit import AuditEntry, Tx
 from tests.harness import fast_forward, member
 from tests.path.scene import CLEAN, make_scene
@@ -47,7 +47,7 @@ async def test_a_naive_time_is_refused_by_the_column(services: Services) -> None
     def unit(tx: Tx) -> None:
         with pytest.raises(StatementError):
             tx.conn.execute(
-                insert(shift).values(id=new_id(), account=who.account, role="moderator", starts_at=naive, ends_at=naive)
+                insert(rota_row).values(n=1, id=new_id(), kind="extra", at=tx.now, account=who.account, ends_at=naive)
             )
 
     await services.store.write(unit)
@@ -60,18 +60,14 @@ async def test_times_come_back_aware_and_exact(services: Services) -> None:
     await services.store.write(
         lambda tx: (
             tx.conn.execute(
-                insert(shift).values(
-                    id=new_id(),
-                    account=who.account,
-                    role="moderator",
-                    starts_at=moment,
-                    ends_at=moment + timedelta(hours=1),
+                insert(rota_row).values(
+                    n=1, id=new_id(), kind="leave", at=tx.now, account=who.account, starts_at=moment, ends_at=moment
                 )
             )
             and None
         )
     )
-    assert await services.store.read(lambda c: c.execute(select(shift.c.starts_at)).scalar_one()) == moment
+    assert await services.store.read(lambda c: c.execute(select(rota_row.c.starts_at)).scalar_one()) == moment
 
 
 async def test_the_clock_of_the_store_is_the_mapped_one(services: Services) -> None:

@@ -26,8 +26,9 @@ from server.ids import room_feed
 from server.main import build_screening
 from server.rooms import Member, Room, RoomState
 from server.settings import load_settings
-from server.store.accounts import NewAccount, NewSession, insert_account, insert_shift, start_session
+from server.store.accounts import NewAccount, NewSession, insert_account, start_session
 from server.store.batch import AuditChain, KnownHeads, run_batch
+from server.store.duty import insert_shift
 from server.store.hot import HotRunner
 from server.store.keys import Keyring
 from server.store.migrate import TEST, upgrade

@@ -9,7 +9,7 @@ branch_labels = None
 depends_on = None
 
 
-def upgrade() -> None:  # noqa: PLR0915 - one table after another
+def upgrade() -> None:
     op.create_table(
         "account",
         sa.Column("id", sa.String(length=26), nullable=False),
@@ -358,20 +358,6 @@ def upgrade() -> None:  # noqa: PLR0915 - one table after another
         batch_op.create_index(batch_op.f("ix_ticket_session"), ["session"], unique=False)
 
     op.create_table(
-        "shift",
-        sa.Column("id", sa.String(length=26), nullable=False),
-        sa.Column("account", sa.String(length=26), nullable=False),
-        sa.Column("role", sa.String(length=40), nullable=False),
-        sa.Column("starts_at", sa.BigInteger(), nullable=False),
-        sa.Column("ends_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["account"], ["account.id"], name=op.f("fk_shift_account")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_shift")),
-        comment="Who is on duty, half-open [starts_at, ends_at). retention: staffing",
-    )
-    with op.batch_alter_table("shift", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_shift_account"), ["account"], unique=False)
-
-    op.create_table(
         "membership",
         sa.Column("room", sa.String(length=26), nullable=False),
         sa.Column("account", sa.String(length=26), nullable=False),
@@ -422,6 +408,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one table after another
         batch_op.create_index("ix_notice_pending", ["state", "retry_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_notice_recipient"), ["recipient"], unique=False)
     _words()
+    _rota()
 
 
 def _words() -> None:
@@ -635,3 +622,128 @@ def _words() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_word_drift")),
         comment="An entry that found more or less than its band allows. retention: governance",
     )
+
+
+def _rota() -> None:
+    op.create_table(
+        "rota_row",
+        sa.Column("n", sa.Integer(), autoincrement=False, nullable=False, comment="the order of writing, from 1"),
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column(
+            "kind", sa.String(length=40), nullable=False, comment="rotation, extra, cover, leave, skill, withdrawn"
+        ),
+        sa.Column(
+            "at", sa.BigInteger(), nullable=False, comment="when it was written: the past is answered by what was then"
+        ),
+        sa.Column("by", sa.String(length=26), nullable=True, comment="an account, or the operator"),
+        sa.Column("account", sa.String(length=26), nullable=True, comment="whom it is about"),
+        sa.Column("other", sa.String(length=26), nullable=True, comment="cover: who serves instead"),
+        sa.Column("role", sa.String(length=40), nullable=True),
+        sa.Column("starts_at", sa.BigInteger(), nullable=True),
+        sa.Column("ends_at", sa.BigInteger(), nullable=True, comment="NULL: it has no end of its own"),
+        sa.Column(
+            "rotation",
+            sa.String(length=26),
+            nullable=True,
+            comment="which rotation; its newest row holds from its first day",
+        ),
+        sa.Column("content", sa.Text(), nullable=True, comment="JSON: a rotation, or a skill"),
+        sa.Column("skill", sa.String(length=40), nullable=True),
+        sa.Column("of", sa.Integer(), nullable=True, comment="withdrawn: the row that holds no more"),
+        sa.ForeignKeyConstraint(["account"], ["account.id"], name=op.f("fk_rota_row_account")),
+        sa.ForeignKeyConstraint(["other"], ["account.id"], name=op.f("fk_rota_row_other")),
+        sa.PrimaryKeyConstraint("n", name=op.f("pk_rota_row")),
+        sa.UniqueConstraint("id", name=op.f("uq_rota_row_id")),
+        comment="One line of the rota; never changed, only added to. retention: staffing",
+    )
+    with op.batch_alter_table("rota_row", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_rota_row_account"), ["account"], unique=False)
+        batch_op.create_index(batch_op.f("ix_rota_row_ends_at"), ["ends_at"], unique=False)
+    op.create_table(
+        "rota_swap",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("role", sa.String(length=40), nullable=False),
+        sa.Column("asker", sa.String(length=26), nullable=False),
+        sa.Column("starts_at", sa.BigInteger(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.Column("other", sa.String(length=26), nullable=False, comment="who is asked to serve it"),
+        sa.Column(
+            "back_starts_at", sa.BigInteger(), nullable=True, comment="what the asker serves instead; NULL: nothing"
+        ),
+        sa.Column("back_ends_at", sa.BigInteger(), nullable=True),
+        sa.Column("state", sa.String(length=40), nullable=False, comment="asked, accepted, refused, withdrawn"),
+        sa.Column("asked_at", sa.BigInteger(), nullable=False),
+        sa.Column("answered_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["asker"], ["account.id"], name=op.f("fk_rota_swap_asker")),
+        sa.ForeignKeyConstraint(["other"], ["account.id"], name=op.f("fk_rota_swap_other")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rota_swap")),
+        comment="One person asks another to take a shift; rows of the rota follow only from a yes. retention: staffing",
+    )
+    with op.batch_alter_table("rota_swap", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_rota_swap_asker"), ["asker"], unique=False)
+        batch_op.create_index(batch_op.f("ix_rota_swap_other"), ["other"], unique=False)
+    op.create_table(
+        "duty_check",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("account", sa.String(length=26), nullable=False),
+        sa.Column("role", sa.String(length=40), nullable=False),
+        sa.Column("starts_at", sa.BigInteger(), nullable=False, comment="of the shift that it is about"),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False, comment="of the shift, as it was when it was asked"),
+        sa.Column("asked_at", sa.BigInteger(), nullable=False),
+        sa.Column("answered_at", sa.BigInteger(), nullable=True, comment="NULL: the shift has not begun"),
+        sa.Column(
+            "answered_by",
+            sa.String(length=26),
+            nullable=True,
+            comment="the person; or whoever put them on duty at once",
+        ),
+        sa.Column(
+            "told_at", sa.BigInteger(), nullable=True, comment="when somebody else was told that there is no answer"
+        ),
+        sa.ForeignKeyConstraint(["account"], ["account.id"], name=op.f("fk_duty_check_account")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_duty_check")),
+        sa.UniqueConstraint("account", "role", "starts_at", name=op.f("uq_duty_check_account_role_starts_at")),
+        comment="Can whoever is to be on duty be reached? A shift begins with the answer. retention: staffing",
+    )
+    with op.batch_alter_table("duty_check", schema=None) as batch_op:
+        batch_op.create_index("ix_duty_check_ends_at", ["ends_at"], unique=False)
+    op.create_table(
+        "duty_call",
+        sa.Column("check", sa.String(length=26), nullable=False),
+        sa.Column("channel", sa.String(length=40), nullable=False),
+        sa.Column(
+            "state", sa.String(length=40), nullable=False, comment="of the last attempt: pending, sent, failed, unknown"
+        ),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column(
+            "retry_at", sa.BigInteger(), nullable=False, comment="when it is to be tried next, unless it is answered"
+        ),
+        sa.Column("attempted_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["check"], ["duty_check.id"], name=op.f("fk_duty_call_check")),
+        sa.PrimaryKeyConstraint("check", "channel", name=op.f("pk_duty_call")),
+        comment="The question whether somebody can be reached, by one channel. retention: staffing",
+    )
+    op.create_table(
+        "handover",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("case", sa.String(length=26), nullable=False),
+        sa.Column("leaver", sa.String(length=26), nullable=False),
+        sa.Column("role", sa.String(length=40), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False, comment="of the leaver's shift"),
+        sa.Column("offered_at", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "state", sa.String(length=40), nullable=False, comment="offered, called (nobody took it in time), accepted"
+        ),
+        sa.Column("words", sa.LargeBinary(), nullable=True, comment="the leaver's, sealed"),
+        sa.Column("words_key", sa.String(length=26), nullable=True),
+        sa.Column("accepted_by", sa.String(length=26), nullable=True),
+        sa.Column("accepted_at", sa.BigInteger(), nullable=True),
+        sa.Column("reply", sa.LargeBinary(), nullable=True, comment="what whoever took it has understood, sealed"),
+        sa.Column("reply_key", sa.String(length=26), nullable=True),
+        sa.ForeignKeyConstraint(["case"], ["review_case.id"], name=op.f("fk_handover_case")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_handover")),
+        sa.UniqueConstraint("case", "leaver", "ends_at", name=op.f("uq_handover_case_leaver_ends_at")),
+        comment="What somebody held as their shift ended, until a named person has it. retention: governance",
+    )
+    with op.batch_alter_table("handover", schema=None) as batch_op:
+        batch_op.create_index("ix_handover_state", ["state"], unique=False)
