@@ -30,6 +30,7 @@ from moderation.attention import AttentionPolicy
 from moderation.draws import ReviewPolicy
 from moderation.drift import DriftPolicy
 from moderation.ladders import LadderPolicy
+from moderation.rota_policy import RotaPolicy
 from moderation.types import Role
 from server.clock import REAL_TIME, SERVER_CLOCK, real_us
 from server.errors import Misconfigured, ServiceError
@@ -162,6 +163,7 @@ def _ladders() -> str:
     LadderPolicy.load()
     AttentionPolicy.load()
     ReviewPolicy.load()
+    RotaPolicy.load()
     DriftPolicy.load()
     return "complete"
 

@@ -26,9 +26,10 @@ class Delivery(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One call to one person.
+    """One call to one person: about a case, or, where `case` is "", the question whether they can be reached.
 
     Attributes:
+        obligation: what is called for; of a question, its own id.
         attempt: 1 for the first; the same notice may arrive twice after a crash, never not at all.
         late: it fell due long before it could be sent.
     """

@@ -16,6 +16,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from moderation.cases import Act
+from moderation.rota import Shift
 from moderation.types import Role, RoomKind
 from ops.demo import people
 from ops.demo.script import split
@@ -33,7 +34,7 @@ from server.ids import STAFF_MODERATION, new_id, room_feed
 from server.protocol import frames
 from server.rooms import Member
 from server.store import accounts, rooms
-from server.store.duty import insert_shift
+from server.store.duty import insert_check, insert_shift
 from server.store.unit import Tx
 
 PAST: Final = timedelta(hours=48)
@@ -172,7 +173,10 @@ def _past_rota(tx: Tx, who: Mapping[str, Requester], now: datetime) -> None:
         for half, names in enumerate((("Alex", "Dr Hughes"), ("Priya", "Dr Adeyemi"))):
             starts_at = first + timedelta(days=day) + half * _SHIFT
             for name in names:
-                insert_shift(tx, who[name].account, who[name].role, starts_at, starts_at + _SHIFT)
+                account, role = who[name].account, who[name].role
+                insert_shift(tx, account, role, starts_at, starts_at + _SHIFT)
+                # In this story everybody answered before their shift.
+                insert_check(tx, Shift(account, role, starts_at, starts_at + _SHIFT), answered_by=account)
 
 
 # --- what was said ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from moderation.attention import AttentionPolicy
 from moderation.draws import ReviewPolicy
 from moderation.drift import DriftPolicy
 from moderation.ladders import LadderPolicy
+from moderation.rota_policy import RotaPolicy
 from server.actions.limits import Throttle
 from server.actions.pace import Pace
 from server.actions.passwords import Passwords
@@ -65,6 +66,7 @@ class Services:
         secret: 32 bytes for tokens that are not stored (form tokens), derived from the wrapping key.
         notifiers: the channels by which people on duty are called, by name.
         review: what is drawn of each shift to be read blind.
+        rota: how many must be on duty, and how a shift begins and ends.
         drift: when an entry of the lists finds more or less than it did.
         wake_ladders: tells the ladder job that something fell due just now; the rows are what guarantees it.
         revoked: called with the ids of sessions that were just ended, after the commit.
@@ -86,6 +88,7 @@ class Services:
     secret: bytes = field(repr=False)
     notifiers: dict[str, Notifier] = field(default_factory=dict)
     review: ReviewPolicy = field(default_factory=ReviewPolicy.load)
+    rota: RotaPolicy = field(default_factory=RotaPolicy.load)
     drift: DriftPolicy = field(default_factory=DriftPolicy.load)
     room_cache: RoomCache = field(default_factory=RoomCache)
     wake_ladders: Wake = field(default_factory=Wake)

@@ -17,9 +17,8 @@ from moderation.rota import Shift
 from moderation.rota_cover import Rota
 from moderation.types import Role
 from server.ids import new_id
-from server.store import cases
 from server.store.rota import BACK, RowKind, add_row, rota_of
-from server.store.schema import account, duty_call, duty_check, handover, obligation, review_case
+from server.store.schema import account, duty_call, duty_check, handover, review_case
 from server.store.unit import Tx
 
 OFFERED, CALLED, ACCEPTED = "offered", "called", "accepted"
@@ -45,8 +44,9 @@ def shifts_near(
     conn: Connection, rota: Rota, now: datetime, ahead: timedelta
 ) -> tuple[tuple[Shift, ...], tuple[Check, ...]]:
     """The shifts that hold `now` or begin within `ahead`, and every question about them."""
-    coming = rota.stints(now, now + ahead, now)
-    soon = [shift for shift in coming if shift.starts_at > now]
+    starts = {shift.starts_at for shift in rota.stints(now, now + ahead, now) if shift.starts_at > now}
+    # Whole: a window would cut off their ends.
+    soon = [shift for at in sorted(starts) for shift in rota.shifts_at(at, now) if shift.starts_at == at]
     shifts, checks = running(conn, now)
     accounts = {shift.account for shift in soon}
     return (
@@ -271,23 +271,3 @@ def open_handovers(conn: Connection) -> Sequence[Row[Any]]:
 
 def change_handover(tx: Tx, id_: str, **values: Any) -> None:
     tx.conn.execute(update(handover).where(handover.c.id == id_).values(**values))
-
-
-def unowned(conn: Connection, now: datetime, on_duty: Collection[str], rostered: Collection[str]) -> list[str]:
-    """Open cases that are nobody's: held by somebody of the rota who is not on duty, or with no timer that falls due.
-
-    Args:
-        on_duty: whose shift has begun and runs.
-        rostered: whoever has had a shift; of others nothing says when they are there.
-    """
-    query = (
-        select(review_case.c.id, review_case.c.claimed_by, obligation.c.state, obligation.c.due_at)
-        .outerjoin(obligation, (obligation.c.case == review_case.c.id) & (obligation.c.state != cases.MET))
-        .where(review_case.c.state != CaseState.CLOSED)
-    )
-    found: list[str] = []
-    for row in conn.execute(query):
-        left = row.claimed_by in rostered and row.claimed_by not in on_duty
-        if row.due_at is None or (left and row.due_at > now):
-            found.append(row.id)
-    return found

@@ -27,12 +27,15 @@ from ops.torture.service import asked
 from ops.trial import PASSWORD
 from server.actions.accounts import Origin, create_staff, register
 from server.actions.operating import add_shift
+from server.actions.reach import answer, look_ahead
 from server.actions.rooms import belong, make_room
 from server.actions.services import Services
+from server.auth.requester import Requester
 from server.clock import ClockMapping, real_us, to_us
 from server.ids import new_id
 from server.main import open_services, serve_edges
 from server.settings import load_settings, make_key
+from server.store.duty import open_checks
 from server.store.migrate import TEST, prepare_database
 from server.store.schema import notice, review_case
 from server.supervisor.listener import bind
@@ -134,6 +137,7 @@ async def _house(folder: Path, change: datetime, speed: float) -> AsyncIterator[
         serving = asyncio.create_task(serve_edges(services, listener, stop, drain_s=0.2))
         try:
             await services.store.set_clock(_mapped(change - BEFORE - timedelta(seconds=10 * speed / SPEED), speed))
+            await _answer(services, staff[1][0], "Kit")
             yield _House(
                 services, f"http://127.0.0.1:{settings.port}", room, robin.token, wren.token,
                 staff[0][0], staff[1][0], change,
@@ -142,6 +146,14 @@ async def _house(folder: Path, change: datetime, speed: float) -> AsyncIterator[
             stop.set()
             await serving
             listener.close()
+
+
+async def _answer(services: Services, account: str, name: str) -> None:
+    """Somebody says before their shift that they are there."""
+    await look_ahead(services)
+    now = services.clock.now()
+    (asked,) = await services.store.read(lambda conn: open_checks(conn, account, now))
+    await answer(services, Requester(account, name, Role.MODERATOR, ""), new_id(), asked.id, new_id())
 
 
 def _mapped(now: datetime, speed: float) -> ClockMapping:
