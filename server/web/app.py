@@ -12,7 +12,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.errors import Misconfigured, ServiceError
-from server.web import api, health, pages_member, pages_public, pages_quality, pages_review, pages_staff, pages_words
+from server.web import (
+    api,
+    health,
+    pages_member,
+    pages_public,
+    pages_quality,
+    pages_review,
+    pages_rota,
+    pages_staff,
+    pages_words,
+)
 from server.web.assets import PREFIX, Assets
 from server.web.demo import DemoPages
 from server.web.forms import MAX_LIST_BYTES
@@ -62,6 +72,19 @@ ROUTES = (
     Entry("GET", "/staff/review", "route.review", pages_review.index),
     Entry("GET", "/staff/review/{item}", "route.review", pages_review.item_page),
     Entry("POST", "/staff/review/{item}", "route.review_judge", pages_review.judge),
+    Entry("GET", "/staff/rota", "route.rota", pages_rota.index),
+    Entry("GET", "/staff/rota/rota.ics", "route.rota", pages_rota.calendar, kind="file"),
+    Entry("POST", "/staff/rota/checks/{check}", "route.rota_own", pages_rota.answer),
+    Entry("POST", "/staff/rota/swaps", "route.rota_own", pages_rota.ask_swap),
+    Entry("POST", "/staff/rota/swaps/{swap}", "route.rota_own", pages_rota.settle_swap),
+    Entry("POST", "/staff/rota/handovers/{handover}", "route.rota_own", pages_rota.hand_over),
+    Entry("GET", "/staff/rota/book", "route.rota_change", pages_rota.book),
+    Entry("POST", "/staff/rota/book/rotation", "route.rota_change", pages_rota.rotation),
+    Entry("POST", "/staff/rota/book/extra", "route.rota_change", pages_rota.extra),
+    Entry("POST", "/staff/rota/book/cover", "route.rota_change", pages_rota.cover),
+    Entry("POST", "/staff/rota/book/leave", "route.rota_change", pages_rota.leave),
+    Entry("POST", "/staff/rota/book/skill", "route.rota_change", pages_rota.skill),
+    Entry("POST", "/staff/rota/book/withdraw", "route.rota_change", pages_rota.withdraw),
     Entry("GET", "/staff/watchwords", "route.words", pages_words.index),
     Entry("GET", "/staff/watchwords/quality", "route.quality", pages_quality.quality_page),
     Entry("GET", "/staff/watchwords/lists/{name}", "route.words", pages_words.list_page),

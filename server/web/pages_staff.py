@@ -10,6 +10,7 @@ from server.ids import STAFF_FEEDS
 from server.protocol.frames import Act, CasePage, OpenCase, Placed
 from server.web import rows, verbs
 from server.web.forms import strict
+from server.web.pages_rota import clock, iso
 from server.web.visit import STAFF_TEXTS, Visit, see_other
 
 ON_MESSAGE = ("release_message", "hold_message", "remove_message")
@@ -17,6 +18,7 @@ ON_MESSAGE = ("release_message", "hold_message", "remove_message")
 
 async def index(visit: Visit) -> Response:
     may = POLICY["route.console"].roles or frozenset()
+    sees_rota = visit.who.role in (POLICY["route.rota"].roles or frozenset())
     return visit.page(
         "staff.jinja",
         here="staff",
@@ -24,6 +26,10 @@ async def index(visit: Visit) -> Response:
         reads_blind=visit.who.role in (POLICY["route.review"].roles or frozenset()),
         looks_after_words=visit.who.role in (POLICY["route.words"].roles or frozenset()),
         troubles=visit.services.lists.troubles,
+        sees_rota=sees_rota,
+        gaps=await verbs.rota_view.warnings(visit.services, visit.who) if sees_rota else [],
+        clock=clock,
+        iso=iso,
     )
 
 
@@ -53,6 +59,9 @@ async def on_call(visit: Visit) -> Response:
         here="staff",
         feeds=["inbox"],
         pages=rows.calls(inbox, f"f-{visit.request_id}"),
+        questions=await verbs.rota_view.questions(visit.services, visit.who),
+        clock=clock,
+        iso=iso,
         client_texts=visit.texts.sections(*STAFF_TEXTS),
     )
 

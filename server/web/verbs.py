@@ -8,11 +8,14 @@ from __future__ import annotations
 import msgspec
 
 from moderation.measuring import Estimate
-from moderation.types import Category, Level
-from server.actions import accounts, quality, reviewing, sessions
+from moderation.rota_policy import ON_ROTA
+from moderation.types import Category, Level, Role
+from moderation.wall import LONDON, instant_of
+from server.actions import accounts, handovers, quality, reach, reviewing, rota, rota_view, sessions, swaps
 from server.actions.dispatch import run
 from server.actions.feeds import cases_of_own_groups, follow, history
 from server.actions.rooms import list_rooms
+from server.actions.rota import Turns
 from server.actions.services import Services
 from server.actions.watching import overdue_s
 from server.actions.wordlists import proposals, sheets, sources, trials, trying, viewing
@@ -22,35 +25,47 @@ from server.auth.permissions import LEADS
 from server.auth.requester import Requester
 from server.errors import BadRequest, TooLong
 from server.protocol.frames import MAX_BODY_CHARS, AnyCommand, AnyReply
+from server.store.rota import SwapState
 from server.store.wordtrials import TrialKind
 from watchwords.quality import Share
 
 __all__ = [
     "LEADS",
+    "LONDON",
+    "ON_ROTA",
     "Category",
     "Change",
     "Estimate",
     "Level",
+    "Role",
     "Services",
     "Share",
+    "SwapState",
     "TrialKind",
+    "Turns",
     "WordKind",
     "accounts",
     "cases_of_own_groups",
     "check_reading",
     "follow",
+    "handovers",
     "history",
+    "instant_of",
     "list_rooms",
     "overdue_s",
     "proposals",
     "quality",
+    "reach",
     "read_command",
     "reviewing",
+    "rota",
+    "rota_view",
     "run",
     "sessions",
     "sheets",
     "sources",
     "submit",
+    "swaps",
     "trials",
     "trying",
     "viewing",

@@ -15,6 +15,7 @@ from tests.web.conftest import WEB, Site
 from tests.web.reading import read
 from tests.web.test_pages import post
 from tests.web.test_review import drawn
+from tests.web.test_rota import lived_in as rota_lived_in
 
 AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -39,6 +40,10 @@ SCREENS = (
     ("review", "Sam", "/staff/review"),
     ("review-item", "Sam", "/staff/review/{item}"),
     ("quality", "Mo", "/staff/watchwords/quality"),
+    ("rota", "Sam", "/staff/rota"),
+    ("rota-other", "Kit", "/staff/rota"),
+    ("rota-book", "Mo", "/staff/rota/book"),
+    ("staff-lead", "Mo", "/staff"),
     ("demo", None, "/demo"),
     ("refusal", "Bluebell", "/staff"),
 )
@@ -49,7 +54,9 @@ async def lived_in(site: Site) -> dict[str, str]:
     room = f"/rooms/{site.room}"
     closed = await closed_case(site)
     site.tokens["Mo"] = (await harness.staff_signed_in(site.services, "Mo", Role.MODERATOR_LEAD)).token
+    site.tokens["Kit"] = (await harness.staff_signed_in(site.services, "Kit", Role.MODERATOR)).token
     item = await judged_one(site)
+    await rota_lived_in(site)
     async with site.client("Bluebell") as one, site.client("Heron") as two, site.client("Sam") as sam:
         await post(one, room, f"{room}/send", body="I baked bread today and it went quite well")
         await post(two, room, f"{room}/send", body="That sounds lovely. I managed a short walk before the rain came.")
