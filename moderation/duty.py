@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from moderation.rota import Shift
-from moderation.rota_policy import RotaPolicy
+from moderation.rota_policy import ON_ROTA, RotaPolicy
 from moderation.types import Level, Role
 
 
@@ -54,11 +54,15 @@ def begun(shifts: Iterable[Shift], checks: Sequence[Check]) -> tuple[Shift, ...]
 
 
 def to_ask(shifts: Iterable[Shift], checks: Sequence[Check], policy: RotaPolicy, now: datetime) -> tuple[Shift, ...]:
-    """The shifts whose person is to be asked now: they begin soon, or run, and nobody has asked yet."""
+    """The shifts whose person is to be asked now: they begin soon, or run, and nobody has asked yet.
+
+    A role that no ladder calls by the rota is not asked: it has no shift to begin.
+    """
     return tuple(
         shift
         for shift in shifts
-        if shift.starts_at - policy.ask_before <= now < shift.ends_at
+        if shift.role in ON_ROTA
+        and shift.starts_at - policy.ask_before <= now < shift.ends_at
         and not any(check.is_about(shift) for check in checks)
     )
 

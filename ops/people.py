@@ -11,12 +11,13 @@ from typing import Final, TypeVar
 
 from ops.admin import ask_service
 from server.actions.operating import AddedPerson, AddedShift
-from server.admin.commands import AddPerson, AddShift, Command, run
+from server.actions.rota_view import ShownRota
+from server.admin.commands import AddPerson, AddShift, AskRota, Command, run
 from server.admin.place import operator_name
 from server.errors import Misconfigured
 from server.settings import Settings
 
-A = TypeVar("A", AddedPerson, AddedShift)
+A = TypeVar("A", AddedPerson, AddedShift, ShownRota)
 # A service that is starting has its database before it has its socket.
 STARTING_S: Final = 10.0
 _LOOK_S: Final = 0.2
@@ -41,6 +42,16 @@ async def add_shift(settings: Settings, name: str, starts_at: datetime | None, l
     command = AddShift(name, lasts / timedelta(hours=1), starts_at)
     (made,) = await _carry_out(settings, [command], AddedShift)
     return made
+
+
+async def show_rota(settings: Settings, at: datetime | None) -> ShownRota:
+    """The rota now, or as it was or will be at `at`.
+
+    Raises:
+        ServiceError: as `add_staff`.
+    """
+    (shown,) = await _carry_out(settings, [AskRota(at)], ShownRota)
+    return shown
 
 
 async def _carry_out(settings: Settings, commands: Sequence[Command], answer: type[A]) -> list[A]:

@@ -22,6 +22,7 @@ app = typer.Typer(
 for name, group in (
     ("user", people.user),
     ("shift", people.shift),
+    ("rota", people.rota),
     ("watchwords", lists.watchwords),
     ("bench", bench.group),
     ("torture", torture.group),

@@ -31,6 +31,8 @@ from server.store.rota import BACK, names_of, open_swaps, people, rota_of
 # How far ahead shifts are listed, and over how long a time burdens are counted.
 AHEAD: Final = timedelta(days=14)
 BURDEN: Final = timedelta(days=28)
+# So many lines at most are told to the command line.
+MOST_LINES: Final = 150
 # A calendar program looks seldom: it is given more.
 CALENDAR: Final = timedelta(days=56)
 
@@ -190,6 +192,66 @@ async def book(services: Services, requester: Requester) -> Book:
 
 def _people_of(row: RotaRow) -> tuple[str, ...]:
     return (row.out, row.into) if isinstance(row, Cover) else (getattr(row, "account", ""),)
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftLine:
+    """A shift as the command line tells it. `begun`: its person has answered."""
+
+    name: str
+    role: str
+    starts_at: datetime
+    ends_at: datetime
+    begun: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GapLine:
+    """A gap as the command line tells it; `within_h` as `Warned`."""
+
+    role: str
+    starts_at: datetime
+    ends_at: datetime
+    lack: str
+    needed: int
+    there: int
+    within_h: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRota:
+    """The rota at a moment, for the operator; of another moment than now, gaps are not told."""
+
+    at: datetime
+    running: tuple[ShiftLine, ...]
+    coming: tuple[ShiftLine, ...]
+    gaps: tuple[GapLine, ...]
+
+
+async def show(services: Services, at: datetime | None) -> ShownRota:
+    """The rota now, or as it was or will be at `at`, for the operator."""
+    seen = await overview(services, None, at)
+
+    def line(shift: Shift, *, is_begun: bool) -> ShiftLine:
+        return ShiftLine(seen.names[shift.account], shift.role, shift.starts_at, shift.ends_at, is_begun)
+
+    return ShownRota(
+        seen.at,
+        tuple(line(one.shift, is_begun=one.begun) for one in seen.running),
+        tuple(line(one, is_begun=False) for one in seen.coming[:MOST_LINES]),
+        tuple(
+            GapLine(
+                one.gap.role,
+                one.gap.starts_at,
+                one.gap.ends_at,
+                one.gap.lack,
+                one.gap.needed,
+                one.gap.there,
+                one.within_h,
+            )
+            for one in seen.gaps[:MOST_LINES]
+        ),
+    )
 
 
 async def feed(services: Services, requester: Requester) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from server.actions.draining import Draining, allow_drain
 from server.actions.operating import AddedPerson, AddedShift, add_person, add_shift
+from server.actions.rota_view import ShownRota, show
 from server.actions.services import Services
 from server.actions.wordlists.backtests import BegunTrial, TrialFigures, begin_back_test, figures
 from server.errors import BadRequest
@@ -32,6 +33,12 @@ class AddShift(msgspec.Struct, frozen=True, tag="add_shift", tag_field="t", forb
     name: str
     hours: float
     starts_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class AskRota(msgspec.Struct, frozen=True, tag="ask_rota", tag_field="t", forbid_unknown_fields=True):
+    """Who is on the rota at `at` (None: now), who will be, and where gaps are; answered with `ShownRota`."""
+
+    at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
 class Drain(msgspec.Struct, frozen=True, tag="drain", tag_field="t", forbid_unknown_fields=True):
@@ -56,8 +63,8 @@ class AskTrial(msgspec.Struct, frozen=True, tag="ask_trial", tag_field="t", forb
     trial: str
 
 
-Command = AddPerson | AddShift | Drain | BackTest | AskTrial
-Answer = AddedPerson | AddedShift | Draining | BegunTrial | TrialFigures
+Command = AddPerson | AddShift | AskRota | Drain | BackTest | AskTrial
+Answer = AddedPerson | AddedShift | ShownRota | Draining | BegunTrial | TrialFigures
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,6 +106,8 @@ async def run(services: Services, operator: str, command: Command, running: Runn
             return await add_person(services, operator, command.role, command.name)
         case AddShift():
             return await add_shift(services, operator, command.name, command.starts_at, _hours(command.hours))
+        case AskRota():
+            return await show(services, command.at)
         case BackTest():
             return await begin_back_test(services, operator, command.version, command.days)
         case AskTrial():

@@ -69,6 +69,8 @@ def test_a_running_service_takes_on_people_and_shifts(tmp_path: Path, database_u
         assert added.returncode == 0, added.stdout + added.stderr
         duty = evenkeel(tmp_path, "shift", "add", "--name", "Morgan", "--hours", "2", "--json", url=database_url)
         assert duty.returncode == 0, duty.stdout + duty.stderr
+        shown = evenkeel(tmp_path, "rota", "show", "--json", url=database_url)
+        assert [one["name"] for one in json.loads(shown.stdout)["running"]] == ["Morgan"]
         signed_in = sign_in(port, "Morgan", json.loads(added.stdout)["password"])
         assert signed_in["account"]["role"] == "moderator"
         refused = evenkeel(

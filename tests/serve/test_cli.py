@@ -40,6 +40,24 @@ def test_a_new_service_is_set_up_and_found_well(tmp_path: Path) -> None:
     assert json.loads(again.stdout)["key_made"] is False
 
 
+def test_the_rota_is_shown_at_any_moment_and_its_gaps_end_with_1(tmp_path: Path) -> None:
+    """`rota show` tells who is on now and who will be then; `rota gaps` ends with 1 while a warning has come."""
+    assert evenkeel(tmp_path, "init", "--admin", "Ada Lark", "--moderator", "Morgan", "--json").returncode == 0
+    added = json.loads(evenkeel(tmp_path, "shift", "add", "--name", "Morgan", "--hours", "2", "--json").stdout)
+    shown = json.loads(evenkeel(tmp_path, "rota", "show", "--json").stdout)
+    assert [(one["name"], one["role"], one["begun"]) for one in shown["running"]] == [("Morgan", "moderator", True)]
+    after = evenkeel(tmp_path, "rota", "show", "--at", added["ends_at"])
+    assert (after.returncode, "nobody" in after.stdout) == (0, True)
+    gaps = evenkeel(tmp_path, "rota", "gaps", "--json")
+    assert gaps.returncode == 1
+    found = json.loads(gaps.stdout)["gaps"]
+    assert {(one["role"], one["lack"], one["within_h"]) for one in found} == {
+        (role, "nobody", 2) for role in ("moderator", "clinician", "clinical_lead")
+    }
+    naive = evenkeel(tmp_path, "rota", "show", "--at", "2026-12-01T09:00", "--json")
+    assert (naive.returncode, json.loads(naive.stdout)["field"]) == (2, "at")
+
+
 def test_serve_refuses_in_one_line(tmp_path: Path) -> None:
     """Without a key, on an open address, or on a demonstration's database, `serve` says what to do and ends with 2."""
     for arguments, url, word in (
