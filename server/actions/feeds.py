@@ -47,7 +47,7 @@ from server.protocol.frames import (
     RoomItem,
 )
 from server.rooms import is_staff_of
-from server.store import cases, feeds, log, rooms
+from server.store import cases, duty, feeds, log, rooms
 from server.store.unit import AuditEntry, Head, Tx
 
 NO_FEED = "There is no such feed, or it is not open to you."
@@ -156,7 +156,8 @@ def _snapshot(
         support = rooms.support_room_of(conn, requester.account)
         if support is not None:
             items.append(room_item(support))
-    for notice_id in cases.ringing(conn, requester.account, PAGE_CHANNEL):
+    asked = [row.id for row in duty.open_checks(conn, requester.account)]
+    for notice_id in [*cases.ringing(conn, requester.account, PAGE_CHANNEL), *asked]:
         page = page_item(conn, notice_id)
         if page is not None:
             items.append(page)

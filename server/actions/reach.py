@@ -20,14 +20,15 @@ from moderation.duty import Check, to_ask, to_tell
 from moderation.ladders import Side
 from moderation.rota import Shift
 from moderation.types import Level
-from server.actions.escalation import SEND_WITHIN_S
+from server.actions.escalation import SEND_WITHIN_S, tell_page
 from server.actions.raising import Concern, case_feeds, raise_case
+from server.actions.rendering import REACHABILITY
 from server.actions.services import Services
 from server.auth.permissions import require
 from server.auth.requester import Requester
 from server.clock import from_us
 from server.errors import NotFound, Refused
-from server.ids import new_id
+from server.ids import inbox_feed, new_id
 from server.notify import Delivery, Notice
 from server.store import cases, duty
 from server.store.commands import first_answer, keep_answer
@@ -37,7 +38,6 @@ from server.store.unit import AuditEntry, Tx
 log = structlog.get_logger()
 # How a case about somebody who did not answer came about.
 UNANSWERED: Final = "unanswered"
-RUNG: Final = "reachability"
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -48,29 +48,51 @@ class Answered(msgspec.Struct, frozen=True):
 
 async def look_ahead(services: Services) -> int:
     """Ask whoever is to be asked now, and tell of those who did not answer. Returns how many rows that changed."""
-    asks, tells = await services.store.read(lambda conn: _due(conn, services))
+    asks, tells, gone = await services.store.read(lambda conn: _due(conn, services))
+    for check_id, account in gone:
+        await _put_away(services, check_id, account)
     for shift in asks:
         await _ask(services, shift)
     for check in tells:
         await _tell(services, check)
     if tells:
         services.wake_ladders()
-    return len(asks) + len(tells)
+    return len(gone) + len(asks) + len(tells)
 
 
-def _due(conn: Connection, services: Services) -> tuple[Sequence[Shift], Sequence[Check]]:
+def _due(conn: Connection, services: Services) -> tuple[Sequence[Shift], Sequence[Check], Sequence[tuple[str, str]]]:
+    """Whom to ask, of which questions to tell, and (id, account) of those whose shift is over or is not any more."""
     now = from_us(services.store.db_now(conn))
     shifts, checks = duty.shifts_near(conn, rota_of(conn, now - BACK), now, services.rota.ask_before)
-    return to_ask(shifts, checks, services.rota, now), to_tell(shifts, checks, services.rota, now)
+    gone = [
+        (check_id, check.account)
+        for check_id, check in duty.unanswered(conn)
+        if not any(check.is_about(shift) for shift in shifts)
+    ]
+    return to_ask(shifts, checks, services.rota, now), to_tell(shifts, checks, services.rota, now), gone
 
 
 async def _ask(services: Services, shift: Shift) -> None:
+    inbox = inbox_feed(shift.account)
+
     def unit(tx: Tx) -> None:
         check = duty.insert_check(tx, shift, channels=tuple(services.notifiers))
         if check is not None:
+            tell_page(tx, check, inbox)
             tx.audit(AuditEntry("duty_asked", "account", shift.account, new_id(), None, shift.role))
 
-    await services.store.write(unit)
+    await services.store.write(unit, [inbox])
+
+
+async def _put_away(services: Services, check: str, account: str) -> None:
+    """Let a question ring no more: nobody is to begin that shift."""
+    inbox = inbox_feed(account)
+
+    def unit(tx: Tx) -> None:
+        if duty.put_away(tx, check):
+            tell_page(tx, check, inbox)
+
+    await services.store.write(unit, [inbox])
 
 
 async def _tell(services: Services, check: Check) -> None:
@@ -123,7 +145,7 @@ async def _put(services: Services, row: Row[Any], now: datetime) -> None:
             obligation=row.check,
             recipient=row.account,
             level=0,
-            rung=RUNG,
+            rung=REACHABILITY,
             due_at=row.starts_at,
             attempt=row.attempts + 1,
             late=now > row.starts_at,
@@ -155,16 +177,18 @@ async def answer(services: Services, requester: Requester, client_id: str, check
         row = duty.check_by_id(tx.conn, check, lock=True)
         if row is None or row.account != requester.account:
             raise NotFound("There is no such question, or it is not yours.", field="check")
-        if row.ends_at <= tx.now:
+        goes_on = any(shift.account == row.account for shift in duty.running(tx.conn, tx.now)[0])
+        if row.over_at is not None or (row.ends_at <= tx.now and not goes_on):
             raise Refused("That shift is over.", code="shift_over", field="check")
         if row.answered_at is None:
             duty.answer_check(tx, check, requester.account)
+            tell_page(tx, check, inbox_feed(requester.account))
             tx.audit(AuditEntry("duty_answered", "account", row.account, request_id, requester.account, row.role))
         done = Answered(check)
         keep_answer(tx, requester.account, client_id, "duty_answer", done)
         return done
 
-    answered = await services.store.write(unit)
+    answered = await services.store.write(unit, [inbox_feed(requester.account)])
     services.wake_ladders()
     return answered
 

@@ -28,11 +28,13 @@ from server.protocol.frames import (
     Unreadable,
 )
 from server.rooms import MessageRecord, Room, RoomState, views
-from server.store import cases, messages, rooms
+from server.store import cases, duty, messages, rooms
 from server.store.keys import Keyring
 from server.store.log import Entry
 from server.store.schema import account, room
 
+# The rung of a call that asks before a shift whether somebody can be reached.
+REACHABILITY = "reachability"
 CASE, HANDLING, PAGE, ROOM, ACCESS = "case", "handling", "page", "room", "access"
 PAGE_CHANNEL = "page"
 LATE_US = 15_000_000
@@ -145,10 +147,10 @@ def _handling_state(act: str, detail: str) -> str | None:
 
 
 def page_item(conn: Connection, notice_id: str) -> PageItem | None:
-    """A call to somebody on duty; it rings until the obligation is acknowledged."""
+    """A call to somebody on duty; it rings until the obligation is acknowledged, or the question before a shift is."""
     row = cases.notice_by_id(conn, notice_id)
     if row is None:
-        return None
+        return _question(conn, notice_id)
     owner = None if row.acknowledged_by is None else person(conn, row.acknowledged_by)
     state = {cases.RUNNING: "ringing", cases.ACKNOWLEDGED: "acknowledged"}.get(row.obligation_state, "over")
     if row.state == "answered" and state == "ringing":
@@ -164,6 +166,24 @@ def page_item(conn: Connection, notice_id: str) -> PageItem | None:
         late=late,
         state=state,
         owner=owner,
+    )
+
+
+def _question(conn: Connection, check: str) -> PageItem | None:
+    """The question whether somebody can be reached: a call without a case, until they answer or its shift is over."""
+    row = duty.check_by_id(conn, check)
+    if row is None:
+        return None
+    over = "ringing" if row.over_at is None else "over"
+    return PageItem(
+        id=row.id,
+        case="",
+        case_version=0,
+        level=0,
+        rung=REACHABILITY,
+        at=to_ms(row.asked_at),
+        state=over if row.answered_at is None else "acknowledged",
+        owner=None if row.answered_at is None else person(conn, row.account),
     )
 
 

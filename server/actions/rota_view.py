@@ -154,21 +154,12 @@ async def own(services: Services, requester: Requester) -> Own:
         same = [one for one in people(conn, [requester.role]) if one.id != requester.account]
         accounts = {one.id for one in same} if requester.role in ON_ROTA else set()
         return Own(
-            duty.open_checks(conn, requester.account, now),
+            duty.open_checks(conn, requester.account),
             tuple(one for one in stints if one.account == requester.account),
             open_swaps(conn, requester.account, now),
             tuple(Person(one.id, one.name, Role(one.role)) for one in same if one.id in accounts),
             tuple(one for one in stints if one.account in accounts and one.starts_at > now),
         )
-
-    return await services.store.read(read)
-
-
-async def questions(services: Services, requester: Requester) -> Sequence[Row[Any]]:
-    """What this person was asked before a shift and has not answered."""
-
-    def read(conn: Connection) -> Sequence[Row[Any]]:
-        return duty.open_checks(conn, requester.account, from_us(services.store.db_now(conn)))
 
     return await services.store.read(read)
 

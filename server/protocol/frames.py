@@ -342,7 +342,10 @@ class CaseItem(Item, frozen=True, tag="case"):
 
 
 class PageItem(Item, frozen=True, tag="page"):
-    """On a staff member's inbox: you are being called. Rings until somebody acknowledges the obligation."""
+    """On a staff member's inbox: you are being called. Rings until somebody acknowledges the obligation.
+
+    With the rung "reachability" and no case: you are asked before your shift whether you can be reached.
+    """
 
     id: str
     case: str

@@ -113,18 +113,42 @@ def _check(conn: Connection, person: str, role: Role, starts_at: datetime) -> Ro
 
 
 def checks_of(conn: Connection, accounts: Collection[str], since: datetime) -> tuple[Check, ...]:
-    """Every question to these people about shifts that begin at `since` or later."""
-    query = select(duty_check).where(duty_check.c.account.in_(sorted(accounts)), duty_check.c.starts_at >= since)
-    return tuple(
-        Check(row.account, Role(row.role), row.starts_at, row.answered_at, row.told_at)
-        for row in conn.execute(query.order_by(duty_check.c.starts_at))
+    """Every question to these people about shifts that begin at `since` or later, and that was not put away."""
+    query = select(duty_check).where(
+        duty_check.c.account.in_(sorted(accounts)), duty_check.c.starts_at >= since, duty_check.c.over_at.is_(None)
     )
+    return tuple(_asked(row) for row in conn.execute(query.order_by(duty_check.c.starts_at)))
+
+
+def _asked(row: Row[Any]) -> Check:
+    return Check(row.account, Role(row.role), row.starts_at, row.answered_at, row.told_at)
+
+
+def unanswered(conn: Connection) -> list[tuple[str, Check]]:
+    """(id, question) of everything that waits for an answer."""
+    query = select(duty_check).where(duty_check.c.answered_at.is_(None), duty_check.c.over_at.is_(None))
+    return [(row.id, _asked(row)) for row in conn.execute(query)]
+
+
+def put_away(tx: Tx, check: str) -> bool:
+    """Ask no more; False if it was answered meanwhile."""
+    here = (duty_check.c.id == check) & duty_check.c.answered_at.is_(None)
+    return tx.conn.execute(update(duty_check).where(here).values(over_at=tx.now)).rowcount == 1
 
 
 def insert_check(tx: Tx, shift: Shift, *, channels: Collection[str] = (), answered_by: str | None = None) -> str | None:
-    """Ask the shift's person by these channels, or note that somebody answers for them; None if they were asked."""
-    if _check(tx.conn, shift.account, shift.role, shift.starts_at) is not None:
+    """Ask the shift's person by these channels, or note that somebody answers for them; None if they were asked.
+
+    A question that was put away is asked anew: its shift is there again.
+    """
+    known = _check(tx.conn, shift.account, shift.role, shift.starts_at)
+    if known is not None and known.over_at is None:
         return None
+    if known is not None:
+        again: dict[str, Any] = {"over_at": None, "told_at": None, "asked_at": tx.now, "ends_at": shift.ends_at}
+        tx.conn.execute(update(duty_check).where(duty_check.c.id == known.id).values(**again))
+        tx.conn.execute(update(duty_call).where(duty_call.c.check == known.id).values(retry_at=tx.now))
+        return str(known.id)
     check = new_id()
     answered = {} if answered_by is None else {"answered_at": tx.now, "answered_by": answered_by}
     tx.conn.execute(
@@ -150,10 +174,10 @@ def check_by_id(conn: Connection, check: str, *, lock: bool = False) -> Row[Any]
     return conn.execute(query.with_for_update() if lock else query).one_or_none()
 
 
-def open_checks(conn: Connection, person: str, now: datetime) -> Sequence[Row[Any]]:
-    """What this person has been asked and not answered, of shifts that are not over."""
+def open_checks(conn: Connection, person: str) -> Sequence[Row[Any]]:
+    """What this person has been asked and not answered, of shifts that are still to be."""
     query = select(duty_check).where(
-        duty_check.c.account == person, duty_check.c.answered_at.is_(None), duty_check.c.ends_at > now
+        duty_check.c.account == person, duty_check.c.answered_at.is_(None), duty_check.c.over_at.is_(None)
     )
     return conn.execute(query.order_by(duty_check.c.starts_at)).all()
 
@@ -187,7 +211,7 @@ def calls_due(conn: Connection, now: datetime, longest: timedelta) -> Sequence[R
     query = (
         select(duty_call, duty_check.c.account, duty_check.c.role, duty_check.c.starts_at)
         .join(duty_check, duty_check.c.id == duty_call.c.check)
-        .where(duty_check.c.answered_at.is_(None), duty_check.c.ends_at > now, due)
+        .where(duty_check.c.answered_at.is_(None), duty_check.c.over_at.is_(None), due)
     )
     return conn.execute(query.order_by(duty_call.c.retry_at)).all()
 

@@ -424,6 +424,7 @@ duty_check = Table(
     Column("answered_at", Instant, nullable=True, comment="NULL: the shift has not begun"),
     Column("answered_by", ID, nullable=True, comment="the person; or whoever put them on duty at once"),
     Column("told_at", Instant, nullable=True, comment="when somebody else was told that there is no answer"),
+    Column("over_at", Instant, nullable=True, comment="when it was put away unanswered, its shift being gone"),
     UniqueConstraint("account", "role", "starts_at"),
     Index("ix_duty_check_ends_at", "ends_at"),
     comment="Can whoever is to be on duty be reached? A shift begins with the answer. retention: staffing",

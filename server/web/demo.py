@@ -33,7 +33,7 @@ def steps_of(item: AnyItem, audience: Role) -> frozenset[str]:
             if item.state == "closed":
                 seen.add("case_closed")
             return frozenset(seen)
-        case PageItem() if audience in (Role.CLINICIAN, Role.CLINICAL_LEAD):
+        case PageItem() if item.case and audience in (Role.CLINICIAN, Role.CLINICAL_LEAD):
             return frozenset({"clinician_called"} | ({"acknowledged"} if item.owner is not None else set()))
         case _:
             return frozenset()

@@ -59,9 +59,6 @@ async def on_call(visit: Visit) -> Response:
         here="staff",
         feeds=["inbox"],
         pages=rows.calls(inbox, f"f-{visit.request_id}"),
-        questions=await verbs.rota_view.questions(visit.services, visit.who),
-        clock=clock,
-        iso=iso,
         client_texts=visit.texts.sections(*STAFF_TEXTS),
     )
 

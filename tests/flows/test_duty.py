@@ -18,8 +18,10 @@ from server.auth.requester import Requester
 from server.errors import BadRequest, Conflict, NotFound, Refused
 from server.ids import new_id
 from server.jobs.duty import look
+from server.protocol.frames import PageItem
 from server.store import cases, duty
 from server.store.duty import insert_shift
+from server.store.rota import RowKind, add_row
 from server.store.schema import duty_check, handover, notice, review_case
 from server.store.unit import Tx
 from tests import harness
@@ -71,8 +73,7 @@ class Watch:
         return {shift.account for shift in shifts}
 
     async def questions(self, who: Requester) -> list[Row[Any]]:
-        now = self.services.clock.now()
-        return list(await self.services.store.read(lambda conn: duty.open_checks(conn, who.account, now)))
+        return list(await self.services.store.read(lambda conn: duty.open_checks(conn, who.account)))
 
     async def answer(self, who: Requester, check: str) -> None:
         await reach.answer(self.services, who, client_id(), check, new_id())
@@ -138,7 +139,7 @@ async def test_the_question_comes_before_the_shift_by_every_channel(watch: Watch
     await watch.after(2 * MINUTE)
     (check,) = await watch.questions(watch.sam)
     (call,) = watch.phone.calls
-    assert (call.recipient, call.case, call.rung) == (watch.sam.account, "", reach.RUNG)
+    assert (call.recipient, call.case, call.rung) == (watch.sam.account, "", "reachability")
     await watch.look()
     assert len(watch.phone.calls) == 1
     await watch.after(watch.services.rota.ask_again)
@@ -215,6 +216,47 @@ async def test_only_the_person_who_is_asked_answers(watch: Watch) -> None:
     await fast_forward(watch.services, 2 * HOUR)
     with pytest.raises(Refused):
         await watch.answer(watch.sam, check.id)
+
+
+async def test_a_question_rings_on_the_page_until_it_is_answered_or_its_shift_is_gone(watch: Watch) -> None:
+    """Sam's inbox is told of the question, of the answer, and of a shift that is over; a fresh look says the same."""
+
+    async def rings() -> tuple[str, ...]:
+        items = [item for item in await watch.scene.items(watch.sam, "inbox") if isinstance(item, PageItem)]
+        told = [event.member for event in watch.scene.heard if isinstance(event.member, PageItem)]
+        latest = {item.id: item for item in told}
+        assert [item.id for item in items] == [id_ for id_, item in latest.items() if item.state == "ringing"]
+        assert all((item.case, item.rung) == ("", "reachability") for item in told)
+        return tuple(item.state for item in latest.values())
+
+    await watch.put_on(watch.sam, HOUR, lasts=HOUR)
+    await watch.put_on(watch.sam, 10 * HOUR, lasts=HOUR)
+    await watch.after(31 * MINUTE)
+    assert await rings() == ("ringing",)
+    (check,) = await watch.questions(watch.sam)
+    await watch.answer(watch.sam, check.id)
+    assert await rings() == ("acknowledged",)
+    await watch.after(9 * HOUR)
+    assert await rings() == ("acknowledged", "ringing")
+    await watch.after(3 * HOUR)
+    assert await rings() == ("acknowledged", "over")
+
+
+async def test_leave_ends_the_question_and_taking_it_back_asks_anew(watch: Watch) -> None:
+    """A shift that is there no more is not asked about; once it is there again, it is, by the telephone too."""
+    starts_at = await watch.put_on(watch.sam, HOUR)
+    await watch.after(31 * MINUTE)
+    args: dict[str, Any] = {"account": watch.sam.account, "starts_at": starts_at, "ends_at": starts_at + 8 * HOUR}
+    leave = await watch.services.store.write(lambda tx: add_row(tx, RowKind.LEAVE, "", **args))
+    await watch.look()
+    assert await watch.questions(watch.sam) == []
+    calls = len(watch.phone.calls)
+    await watch.after(watch.services.rota.ask_again)
+    assert len(watch.phone.calls) == calls
+    await watch.services.store.write(lambda tx: add_row(tx, RowKind.WITHDRAWN, "", of=leave.n))
+    await watch.look()
+    assert len(await watch.questions(watch.sam)) == 1
+    assert len(watch.phone.calls) == calls + 1
 
 
 async def test_a_telephone_that_fails_is_tried_again_and_answers_for_nobody(watch: Watch) -> None:

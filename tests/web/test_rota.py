@@ -7,15 +7,16 @@ from http import HTTPStatus
 
 import pytest
 from httpx2 import AsyncClient, Response
+from playwright.async_api import expect
 
 from moderation.types import Role
 from moderation.wall import LONDON
 from server.jobs.duty import look
 from server.store import cases
-from server.store.duty import insert_shift
+from server.store.duty import insert_shift, open_checks
 from tests import harness
 from tests.path.scene import on_shift
-from tests.web.conftest import Site
+from tests.web.conftest import House, Site
 from tests.web.reading import Form, form_to, read
 from tests.web.test_pages import post
 
@@ -243,6 +244,22 @@ async def test_what_was_entered_is_taken_back(office: Site) -> None:
     assert "Sam is on leave" in read(answer.text).text
     back = await lead(office, "withdraw")
     assert "Sam is on leave" not in read(back.text).text
+
+
+async def test_the_question_rings_on_an_open_page_and_one_press_answers(house: House) -> None:
+    """The page on call, which is open, shows the question as it is asked; a press answers it; it rings no more."""
+    begins = house.services.clock.now() + timedelta(minutes=20)
+    entered = await harness.staff_signed_in(house.services, "Kit", Role.MODERATOR)
+    house.tokens["Kit"], who = entered.token, entered.requester.account
+    page = await house.open("Kit", "/staff/on-call")
+    await house.services.store.write(lambda tx: insert_shift(tx, who, Role.MODERATOR, begins, begins + HOUR))
+    await look(house.services)
+    button = page.get_by_role("button", name="I am here")
+    await expect(button).to_be_visible()
+    await button.click()
+    await expect(page.get_by_text("Thank you. Your shift begins at its hour.")).to_be_visible()
+    await expect(button).to_have_count(0)
+    assert await house.services.store.read(lambda conn: open_checks(conn, who)) == []
 
 
 async def lived_in(site: Site) -> None:

@@ -151,8 +151,7 @@ async def _house(folder: Path, change: datetime, speed: float) -> AsyncIterator[
 async def _answer(services: Services, account: str, name: str) -> None:
     """Somebody says before their shift that they are there."""
     await look_ahead(services)
-    now = services.clock.now()
-    (asked,) = await services.store.read(lambda conn: open_checks(conn, account, now))
+    (asked,) = await services.store.read(lambda conn: open_checks(conn, account))
     await answer(services, Requester(account, name, Role.MODERATOR, ""), new_id(), asked.id, new_id())
 
 

@@ -6,7 +6,7 @@ import { levelTag } from "../core/message-row.js";
 import { onDuty, part } from "../core/on-duty.js";
 import * as store from "../core/store.js";
 import { age, clock, t } from "../core/texts.js";
-import { Refusal } from "../core/wire.js";
+import { newClientId, Refusal } from "../core/wire.js";
 
 /** @typedef {import("../core/frames.js").PageItem} PageItem */
 
@@ -65,9 +65,9 @@ function about(p) {
 function fillCall(node, p) {
   const loud = (p.state ?? "ringing") === "ringing";
   node.className = `ek-page ek-page--${loud ? "ringing" : "quiet"}`;
+  const asked = p.case === "";
   const head = el("p", { class: "ek-page__head" }, [
-    levelTag(p.level),
-    document.createTextNode(" "),
+    ...(asked ? [] : [levelTag(p.level), document.createTextNode(" ")]),
     el("time", { text: clock(p.at, wire.now()), attrs: { datetime: new Date(p.at).toISOString() } }),
   ]);
   if (loud) head.append(" ", el("span", { class: "ek-page__waiting", attrs: { "data-since": String(p.at) } }));
@@ -75,12 +75,15 @@ function fillCall(node, p) {
   const nodes = [head];
   const whom = about(p);
   if (whom) nodes.push(el("p", { class: "ek-page__about", text: whom }));
-  nodes.push(el("p", { class: "ek-page__rung", text: t("oncall.rung", { rung: t(`rung.${p.rung}`) }) }));
+  const why = asked ? t("oncall.asked") : t("oncall.rung", { rung: t(`rung.${p.rung}`) });
+  nodes.push(el("p", { class: "ek-page__rung", text: why }));
   const acts = el("div", { class: "ek-page__acts" });
   if (loud) {
-    const button = el("button", { class: "nhsuk-button", text: t("oncall.ack"), attrs: { type: "button" } });
-    button.addEventListener("click", () => void acknowledge(p));
+    const button = el("button", { class: "nhsuk-button", text: t(asked ? "oncall.here" : "oncall.ack"), attrs: { type: "button" } });
+    button.addEventListener("click", () => void (asked ? answer(p) : acknowledge(p)));
     acts.append(button);
+  } else if (asked) {
+    nodes.push(el("p", { text: t(p.owner ? "oncall.answered" : `state.${p.state}`) }));
   } else if (p.owner) {
     nodes.push(el("p", { text: t("oncall.taken", { name: p.owner.name }) }));
   } else {
@@ -88,7 +91,8 @@ function fillCall(node, p) {
   }
   const result = results.get(p.id);
   if (result) nodes.push(el("p", { class: "ek-result", text: result, attrs: { role: "status" } }));
-  acts.append(el("a", { class: "ek-page__open", text: t("oncall.open"), attrs: { href: `/staff/cases/${encodeURIComponent(p.case)}` } }));
+  const [text, href] = asked ? [t("oncall.rota"), "/staff/rota"] : [t("oncall.open"), `/staff/cases/${encodeURIComponent(p.case)}`];
+  acts.append(el("a", { class: "ek-page__open", text, attrs: { href } }));
   node.replaceChildren(...nodes, acts);
 }
 
@@ -98,6 +102,21 @@ function tick() {
     const text = t("oncall.waiting", { age: age(wire.now() - Number(node.getAttribute("data-since"))) });
     if (node.textContent !== text) node.textContent = text;
   }
+}
+
+/**
+ * The question before a shift: this press begins it.
+ * @param {PageItem} p
+ */
+async function answer(p) {
+  const body = new URLSearchParams({ csrf: document.body.dataset.csrf ?? "", client_id: newClientId() });
+  try {
+    const said = await fetch(`/staff/rota/checks/${encodeURIComponent(p.id)}`, { method: "POST", body, redirect: "manual" });
+    results.set(p.id, t(said.type === "opaqueredirect" ? "console.done" : "error.internal"));
+  } catch {
+    results.set(p.id, t("error.internal"));
+  }
+  draw();
 }
 
 /** @param {PageItem} p */

@@ -700,6 +700,12 @@ def _rota() -> None:
         sa.Column(
             "told_at", sa.BigInteger(), nullable=True, comment="when somebody else was told that there is no answer"
         ),
+        sa.Column(
+            "over_at",
+            sa.BigInteger(),
+            nullable=True,
+            comment="when it was put away unanswered, its shift being gone",
+        ),
         sa.ForeignKeyConstraint(["account"], ["account.id"], name=op.f("fk_duty_check_account")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_duty_check")),
         sa.UniqueConstraint("account", "role", "starts_at", name=op.f("uq_duty_check_account_role_starts_at")),
