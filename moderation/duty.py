@@ -67,15 +67,20 @@ def to_ask(shifts: Iterable[Shift], checks: Sequence[Check], policy: RotaPolicy,
     )
 
 
-def to_tell(shifts: Sequence[Shift], checks: Iterable[Check], policy: RotaPolicy, now: datetime) -> tuple[Check, ...]:
+def is_open(check: Check, shifts: Sequence[Shift], checks: Sequence[Check]) -> bool:
+    """Whether a question still waits for its answer: one of these shifts is its own, and has not begun by another."""
+    mine = [shift for shift in shifts if check.is_about(shift)]
+    return check.answered_at is None and any(not begun([shift], checks) for shift in mine)
+
+
+def to_tell(shifts: Sequence[Shift], checks: Sequence[Check], policy: RotaPolicy, now: datetime) -> tuple[Check, ...]:
     """The questions about these shifts that are not answered in time, and of which nobody has been told."""
     return tuple(
         check
         for check in checks
-        if check.answered_at is None
-        and check.told_at is None
+        if check.told_at is None
         and check.starts_at - policy.tell_before <= now
-        and any(check.is_about(shift) for shift in shifts if now < shift.ends_at)
+        and is_open(check, [shift for shift in shifts if now < shift.ends_at], checks)
     )
 
 

@@ -133,7 +133,7 @@ def _left(conn: Connection, services: Services) -> list[tuple[Row[Any], Shift]]:
     if not gone:
         return []
     rota = rota_of(conn, now - BACK)
-    here = {account for account, _ in rota.on(now, now)}
+    here = {shift.account for shift in duty.running(conn, now)[0]}
     since = min(row.claimed_at or now for row, _ in gone)
     stints = rota.stints(since, now, now)
     found: list[tuple[Row[Any], Shift]] = []

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 from sqlalchemy import Connection, Row
 
-from moderation.duty import Check, to_ask, to_tell
+from moderation.duty import Check, is_open, to_ask, to_tell
 from moderation.ladders import Side
 from moderation.rota import Shift
 from moderation.types import Level
@@ -65,9 +65,7 @@ def _due(conn: Connection, services: Services) -> tuple[Sequence[Shift], Sequenc
     now = from_us(services.store.db_now(conn))
     shifts, checks = duty.shifts_near(conn, rota_of(conn, now - BACK), now, services.rota.ask_before)
     gone = [
-        (check_id, check.account)
-        for check_id, check in duty.unanswered(conn)
-        if not any(check.is_about(shift) for shift in shifts)
+        (check_id, check.account) for check_id, check in duty.unanswered(conn) if not is_open(check, shifts, checks)
     ]
     return to_ask(shifts, checks, services.rota, now), to_tell(shifts, checks, services.rota, now), gone
 

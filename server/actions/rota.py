@@ -93,7 +93,7 @@ async def write_rotation(
             tx, RowKind.ROTATION, requester.account, rotation=rotation, role=turns.role.value, content=pattern
         ).n
 
-    return await _change(services, requester, client_id, "rotation", write, request_id)
+    return await _change(services, requester, client_id, "rotation", write, request_id, "people")
 
 
 async def add_extra(
@@ -143,7 +143,7 @@ async def add_cover(
         leaves, serves = _somebody(tx, out, "out"), _somebody(tx, into, "into")
         return cover(tx, rota, requester.account, leaves, serves, starts_at, ends_at)
 
-    return await _change(services, requester, client_id, "cover", write, request_id)
+    return await _change(services, requester, client_id, "cover", write, request_id, "into")
 
 
 def cover(tx: Tx, rota: Rota, by: str, leaves: Account, serves: Account, starts_at: datetime, ends_at: datetime) -> int:
@@ -248,9 +248,18 @@ async def withdraw(services: Services, requester: Requester, client_id: str, row
 
 
 async def _change(
-    services: Services, requester: Requester, client_id: str, what: str, write: _Write, request_id: str
+    services: Services,
+    requester: Requester,
+    client_id: str,
+    what: str,
+    write: _Write,
+    request_id: str,
+    field: str = "name",
 ) -> Changed:
-    """One change as one unit: under the rota's lock, once for a client id, whole or not at all."""
+    """One change as one unit: under the rota's lock, once for a client id, whole or not at all.
+
+    `field` is the one at fault where somebody would be in two places at once.
+    """
     require(requester, "route.rota_change")
     kind = f"rota_{what}"
 
@@ -261,7 +270,7 @@ async def _change(
         lock_rota(tx)
         before = rota_of(tx.conn, tx.now - BACK)
         row = write(tx, before)
-        check_doubled(tx, before)
+        check_doubled(tx, before, field)
         tx.audit(AuditEntry(kind, "rota", str(row), request_id, requester.account))
         answer = Changed(row)
         keep_answer(tx, requester.account, client_id, kind, answer)
@@ -270,7 +279,7 @@ async def _change(
     return await services.store.write(unit)
 
 
-def check_doubled(tx: Tx, before: Rota) -> None:
+def check_doubled(tx: Tx, before: Rota, field: str) -> None:
     """Refuse what this unit has written if it puts somebody in two places at once who was not before.
 
     Raises:
@@ -285,7 +294,7 @@ def check_doubled(tx: Tx, before: Rota) -> None:
         raise BadRequest(
             f"Somebody would be on duty twice at once, first on {first:%d %b} at {first:%H:%M}. Nothing was changed.",
             code="rota_overlap",
-            field="people" if len(doubled) > 1 else "name",
+            field=field,
         )
 
 

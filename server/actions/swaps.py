@@ -144,7 +144,7 @@ def _carry_out(tx: Tx, row: Row[Any]) -> None:
     # Both are looked at as the rota was before either was written: two that swap the same night are not in the way.
     for leaves, serves, starts_at, ends_at in parts:
         cover(tx, before, row.other, leaves, serves, starts_at, ends_at)
-    check_doubled(tx, before)
+    check_doubled(tx, before, "swap")
 
 
 def _person(tx: Tx, account: str) -> Account:

@@ -20,6 +20,7 @@ from server.ids import new_id
 from server.jobs.duty import look
 from server.protocol.frames import PageItem
 from server.store import cases, duty
+from server.store.accounts import AccountState, change_account
 from server.store.duty import insert_shift
 from server.store.rota import RowKind, add_row
 from server.store.schema import duty_check, handover, notice, review_case
@@ -200,6 +201,20 @@ async def test_no_answer_is_told_to_whoever_leads_before_the_shift(watch: Watch)
     assert len([row for row in await watch.rows(review_case) if row.origin == reach.UNANSWERED]) == 1
 
 
+async def test_a_shift_that_is_joined_to_one_that_runs_needs_no_second_answer(watch: Watch) -> None:
+    """Sam is there until the next shift after all: the question about it is put away, and nobody is called for it."""
+    await watch.put_on(watch.sam, timedelta(0), lasts=HOUR)
+    await watch.put_on(watch.sam, 80 * MINUTE)
+    await watch.after(51 * MINUTE)
+    assert len(await watch.questions(watch.sam)) == 1
+    now, who = watch.services.clock.now(), watch.sam.account
+    between: dict[str, Any] = {"account": who, "role": "moderator", "starts_at": now, "ends_at": now + 30 * MINUTE}
+    await watch.services.store.write(lambda tx: add_row(tx, RowKind.EXTRA, "", **between))
+    await watch.after(25 * MINUTE)
+    assert await watch.questions(watch.sam) == []
+    assert (await watch.called(), await watch.on_duty()) == (set(), {watch.sam.account})
+
+
 async def test_only_the_person_who_is_asked_answers(watch: Watch) -> None:
     """Another moderator's answer and a lead's are refused; an answer after the shift is, too; one twice is one."""
     await watch.put_on(watch.sam, HOUR, lasts=HOUR)
@@ -325,6 +340,19 @@ async def test_a_hand_over_can_not_be_skipped(watch: Watch) -> None:
     assert (offered.case, offered.called) == (case, True)
     await handovers.accept(watch.services, watch.kit, client_id(), offered.id, "Robin, urgent; I write now.", new_id())
     assert (await watch.rows(review_case))[0].claimed_by == watch.kit.account
+
+
+async def test_whoever_may_work_no_more_keeps_nothing(watch: Watch) -> None:
+    """Sam's account is closed in the middle of a shift: what Sam held is called out at the next look."""
+    await watch.put_on(watch.sam, timedelta(0))
+    await watch.put_on(watch.kit, timedelta(0))
+    await watch.taken(watch.sam)
+    await fast_forward(watch.services, MINUTE)
+    await watch.services.store.write(lambda tx: change_account(tx, watch.sam.account, state=AccountState.DISABLED))
+    await watch.look()
+    assert (await watch.rows(review_case))[0].claimed_by is None
+    assert watch.kit.account in await watch.called()
+    assert await watch.unowned() == []
 
 
 async def test_no_obligation_is_unowned_after_a_change_of_shift(watch: Watch) -> None:

@@ -160,6 +160,8 @@ async def test_nobody_is_put_in_two_places_at_once(team: Team) -> None:
         rota.add_cover(team.services, team.lead, client_id(), "Kit", "Sam", noon, noon + DAY, new_id()),
     ):
         assert "on duty" in await refused(team, BadRequest, change)
+    again = team.rotate("Sam", name="Nights", begins=time(20), ends=time(8))
+    await refused(team, BadRequest, again, "people")
 
 
 async def test_a_skill_that_is_given_and_taken_opens_and_shuts_a_rotation(team: Team) -> None:
