@@ -36,6 +36,7 @@ from server.edges import Edges
 from server.errors import Misconfigured
 from server.ids import new_id
 from server.jobs.drift import run_drift
+from server.jobs.heads import run_heads
 from server.jobs.ladders import run_ladders
 from server.jobs.lease import JOBS, Lease
 from server.jobs.presence import keep_company, keep_standing
@@ -278,7 +279,7 @@ def _works(
     if settings.role != "hub":
         works += [("lease", lease.keep()), ("ladders", run_ladders(services, lease))]
         works += [("trials", run_trials(services, lease)), ("draws", run_draws(services, lease))]
-        works += [("drift", run_drift(services, lease))]
+        works += [("drift", run_drift(services, lease)), ("heads", run_heads(services, lease))]
         if store.is_shared:
             works += [(STANDING, keep_standing(store, name, service))]
     if store.is_shared:

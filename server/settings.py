@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     key_file: Path = Path("var/evenkeel.key")
     # None: beside the key file. It belongs into no backup of the database (`store.erasures`).
     erasure_ledger: Path | None = None
+    # Where signed heads of the audit are published, to be copied elsewhere; None: beside the key file.
+    audit_heads: Path | None = None
     # None: see `server.admin.place`.
     admin_socket: Path | None = None
     # What `evenkeel watch` shows to be told what is overdue; "": nobody is.
@@ -128,6 +130,11 @@ class Settings(BaseSettings):
     def ledger(self) -> Path:
         """Where it stands which data keys were destroyed."""
         return self.erasure_ledger or self.key_file.with_suffix(".erasures")
+
+    @property
+    def heads_folder(self) -> Path:
+        """Where signed heads of the audit are published."""
+        return self.audit_heads or self.key_file.with_suffix(".heads")
 
     @property
     def has_bus(self) -> bool:

@@ -11,12 +11,15 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 import msgspec
+import structlog
 
+from server.actions.auditing import SignedHead, sign_head_now
 from server.actions.draining import Draining, allow_drain
 from server.actions.operating import AddedPerson, AddedShift, add_person, add_shift
 from server.actions.services import Services
 from server.actions.wordlists.backtests import BegunTrial, TrialFigures, begin_back_test, figures
 from server.errors import BadRequest
+from server.ids import new_id
 
 
 class AddPerson(msgspec.Struct, frozen=True, tag="add_person", tag_field="t", forbid_unknown_fields=True):
@@ -56,8 +59,12 @@ class AskTrial(msgspec.Struct, frozen=True, tag="ask_trial", tag_field="t", forb
     trial: str
 
 
-Command = AddPerson | AddShift | Drain | BackTest | AskTrial
-Answer = AddedPerson | AddedShift | Draining | BegunTrial | TrialFigures
+class SignHead(msgspec.Struct, frozen=True, tag="sign_head", tag_field="t", forbid_unknown_fields=True):
+    """Sign a head of the audit and publish it; answered with `SignedHead`."""
+
+
+Command = AddPerson | AddShift | Drain | BackTest | AskTrial | SignHead
+Answer = AddedPerson | AddedShift | Draining | BegunTrial | TrialFigures | SignedHead
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,12 +110,18 @@ async def run(services: Services, operator: str, command: Command, running: Runn
             return await begin_back_test(services, operator, command.version, command.days)
         case AskTrial():
             return await figures(services, command.trial)
+        case SignHead():
+            return await sign_head_now(services, operator, _request_id())
         case Drain():
             if running is None:
                 raise BadRequest("No service is running here.", code="not_running")
             allowed = await allow_drain(services, operator, running.service, command.reason)
             running.stop()
             return allowed
+
+
+def _request_id() -> str:
+    return structlog.contextvars.get_contextvars().get("request_id") or new_id()
 
 
 def _hours(hours: float) -> timedelta:

@@ -568,5 +568,16 @@ audit = Table(
     _needed("request_id", ID),
     _needed("prev", LargeBinary(32)),
     _needed("hash", LargeBinary(32)),
+    Column("seal", LargeBinary(64), nullable=False, comment="signature of the hash by a key outside the database"),
     comment="Decisions, reveals and staff reads, chained per writer. retention: audit",
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    _needed("at", Instant()),
+    Column("content", Text, nullable=False, comment="JSON: the ends of the chains that moved, the head before"),
+    Column("seal", LargeBinary(64), nullable=False, comment="signature of the content"),
+    comment="Where all chains of the audit ended, signed each night. retention: audit",
 )

@@ -41,8 +41,28 @@ def upgrade() -> None:  # noqa: PLR0915 - one table after another
         sa.Column("request_id", sa.String(length=26), nullable=False),
         sa.Column("prev", sa.LargeBinary(length=32), nullable=False),
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column(
+            "seal",
+            sa.LargeBinary(length=64),
+            nullable=False,
+            comment="signature of the hash by a key outside the database",
+        ),
         sa.PrimaryKeyConstraint("writer", "n", name=op.f("pk_audit")),
         comment="Decisions, reveals and staff reads, chained per writer. retention: audit",
+    )
+    op.create_table(
+        "audit_head",
+        sa.Column("n", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "content",
+            sa.Text(),
+            nullable=False,
+            comment="JSON: the ends of the chains that moved, the head before",
+        ),
+        sa.Column("seal", sa.LargeBinary(length=64), nullable=False, comment="signature of the content"),
+        sa.PrimaryKeyConstraint("n", name=op.f("pk_audit_head")),
+        comment="Where all chains of the audit ended, signed each night. retention: audit",
     )
     op.create_table(
         "clock_map",
