@@ -32,11 +32,12 @@ async def console(visit: Visit) -> Response:
     items: list[Placed] = []
     for feed in STAFF_FEEDS:
         try:
-            items.extend((await verbs.follow(visit.services, visit.who, feed, None)).joined.items)
+            items.extend((await verbs.follow(visit.services, visit.who, feed, None, visit.request_id)).joined.items)
         except Refused:
             continue
         open_to.append(feed)
-    items.extend(Placed(0, case) for case in await verbs.cases_of_own_groups(visit.services, visit.who))
+    own = await verbs.cases_of_own_groups(visit.services, visit.who, visit.request_id)
+    items.extend(Placed(0, case) for case in own)
     return visit.page(
         "console.jinja",
         here="staff",
