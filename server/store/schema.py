@@ -340,6 +340,10 @@ case_history = Table(
     _optional("actor", ID),
     _needed("act", CODE),
     _needed("detail", CODE),
+    Column("message", ID, nullable=True, comment="what it is about; as the three that follow, where there is one"),
+    Column("level", Integer, nullable=True, comment="what an open or a raise brought, as the two that follow"),
+    _optional("categories", String(40)),
+    _optional("feed", String(80)),
     comment="Everything that happened to a case; append-only. retention: governance",
 )
 
@@ -382,6 +386,21 @@ notice = Table(
     UniqueConstraint("obligation", "cycle", "rung", "recipient", "channel"),
     Index("ix_notice_pending", "state", "retry_at"),
     comment="One person called by one channel, at the level and version of then. retention: governance",
+)
+
+notice_event = Table(
+    "notice_event",
+    metadata,
+    Column("notice", ID, ForeignKey("notice.id"), primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    _needed("at", Instant()),
+    Column(
+        "what",
+        CODE,
+        nullable=False,
+        comment="planned, tried (in vain), sent, answered; failed or unknown for good",
+    ),
+    comment="Everything that became of a call; append-only. retention: governance",
 )
 
 # --- watchword lists --------------------------------------------------------------------------------------------------
