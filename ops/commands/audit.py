@@ -30,8 +30,15 @@ def audit_verify(
     as_json: Json = False,
 ) -> None:
     """Check every row, link, seal and signed head, while the service runs or not. Ends with 1 if anything is wrong."""
+    from ops import replay
     from ops.audit import facts_of, lines_of, verify_database, verify_file
 
+    if file is not None and replay.is_export(file):
+        checked = replay.verify_export(file, _public(key))
+        answer(as_json, replay.facts_of_check(checked), *replay.lines_of_check(checked))
+        if checked.faults:
+            raise typer.Exit(FAILED)
+        return
     if file is None:
         found = verify_database(settings_given(database_url=database_url), heads)
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import structlog
@@ -16,6 +16,7 @@ import structlog
 from server.actions.auditing import SignedHead, sign_head_now
 from server.actions.draining import Draining, allow_drain
 from server.actions.operating import AddedPerson, AddedShift, add_person, add_shift
+from server.actions.replaying import RecordedReplay, record_replay
 from server.actions.services import Services
 from server.actions.wordlists.backtests import BegunTrial, TrialFigures, begin_back_test, figures
 from server.errors import BadRequest
@@ -63,8 +64,15 @@ class SignHead(msgspec.Struct, frozen=True, tag="sign_head", tag_field="t", forb
     """Sign a head of the audit and publish it; answered with `SignedHead`."""
 
 
-Command = AddPerson | AddShift | Drain | BackTest | AskTrial | SignHead
-Answer = AddedPerson | AddedShift | Draining | BegunTrial | TrialFigures | SignedHead
+class RecordReplay(msgspec.Struct, frozen=True, tag="record_replay", tag_field="t", forbid_unknown_fields=True):
+    """Record that the operator replays a case: `how` is "command" or "export". Answered with `RecordedReplay`."""
+
+    case: str
+    how: Literal["command", "export"]
+
+
+Command = AddPerson | AddShift | Drain | BackTest | AskTrial | SignHead | RecordReplay
+Answer = AddedPerson | AddedShift | Draining | BegunTrial | TrialFigures | SignedHead | RecordedReplay
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,6 +120,8 @@ async def run(services: Services, operator: str, command: Command, running: Runn
             return await figures(services, command.trial)
         case SignHead():
             return await sign_head_now(services, operator, _request_id())
+        case RecordReplay():
+            return await record_replay(services, operator, command.case, command.how, _request_id())
         case Drain():
             if running is None:
                 raise BadRequest("No service is running here.", code="not_running")

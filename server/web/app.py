@@ -12,7 +12,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.errors import Misconfigured, ServiceError
-from server.web import api, health, pages_member, pages_public, pages_quality, pages_review, pages_staff, pages_words
+from server.web import (
+    api,
+    health,
+    pages_member,
+    pages_public,
+    pages_quality,
+    pages_replay,
+    pages_review,
+    pages_staff,
+    pages_words,
+)
 from server.web.assets import PREFIX, Assets
 from server.web.demo import DemoPages
 from server.web.forms import MAX_LIST_BYTES
@@ -59,6 +69,7 @@ ROUTES = (
     Entry("GET", "/staff/cases/{case}", "route.case", pages_staff.case_page),
     Entry("POST", "/staff/cases/{case}/act", "route.act", pages_staff.act),
     Entry("GET", "/staff/cases/{case}/words", "route.words_propose", pages_words.case_words),
+    Entry("GET", "/staff/cases/{case}/replay", "route.replay", pages_replay.replay_page),
     Entry("GET", "/staff/review", "route.review", pages_review.index),
     Entry("GET", "/staff/review/{item}", "route.review", pages_review.item_page),
     Entry("POST", "/staff/review/{item}", "route.review_judge", pages_review.judge),

@@ -75,6 +75,7 @@ async def case_page(visit: Visit) -> Response:
         allowed=page.allowed,
         allowed_message=[act for act in ON_MESSAGE if act in page.allowed],
         report=page.report,
+        may_replay=visit.who.role in (POLICY["route.replay"].roles or frozenset()),
         may_propose=visit.who.role in (POLICY["route.words_propose"].roles or frozenset()),
         earlier=rows.earlier(page.earlier, texts),
         first=rows.facts([page.first_read] if page.first_read else [], texts),

@@ -12,6 +12,7 @@ from moderation.types import Category, Level
 from server.actions import accounts, quality, reviewing, sessions
 from server.actions.dispatch import run
 from server.actions.feeds import cases_of_own_groups, follow, history
+from server.actions.replaying import Replay, replay_case
 from server.actions.rooms import list_rooms
 from server.actions.services import Services
 from server.actions.watching import overdue_s
@@ -31,6 +32,7 @@ __all__ = [
     "Change",
     "Estimate",
     "Level",
+    "Replay",
     "Services",
     "Share",
     "TrialKind",
@@ -45,6 +47,7 @@ __all__ = [
     "proposals",
     "quality",
     "read_command",
+    "replay_case",
     "reviewing",
     "run",
     "sessions",

@@ -132,6 +132,13 @@ WAYS = [
         route="/staff/cases/{case}/words",
     ),
     Way(
+        "replay of a case",
+        "Lena",
+        lambda w: f"/staff/cases/{w.case}/replay",
+        lambda w: [("case_replayed", w.case, "")],
+        route="/staff/cases/{case}/replay",
+    ),
+    Way(
         "message read blind",
         "Sam",
         lambda w: f"/staff/review/{w.item}",
