@@ -100,7 +100,8 @@ def page(replay: Replay, at: datetime, texts: Texts) -> Page:
 
 
 def _in_time(events: Iterable[Event]) -> list[Event]:
-    return sorted(events, key=lambda event: (event.at, event.n))
+    """Of what came at one instant, a message before what it led to."""
+    return sorted(events, key=lambda event: (event.at, not isinstance(event, Written), event.n))
 
 
 class _Draw:
