@@ -75,10 +75,19 @@ _PRESENT = re.compile(
     r"\b(?:still|now|again|tonight|today|tomorrow|lately|recently|at the moment|"
     r"this (?:week|morning|evening|weekend|month)|"
     r"right now|last (?:night|week|month)|yesterday|coming back|come back|back again|"
-    r"cant stop|every (?:day|night)|wish it)\b"
+    r"cant stop|every (?:day|night)|wish it|"
+    r"(?:is|are|r) (?:all )?back|back (?:again|stronger|worse)|getting (?:worse|bad))\b"
+)
+# "Now" that tells of better days makes nothing present.
+_WELL_NOW = re.compile(
+    r"\b(?:(?:different|better|fine|happy|well|stable|safe|clean|sober) (?:now|today)|"
+    r"i (?:teach|volunteer|work here|help others) now|"
+    r"now (?:i (?:teach|work|help|volunteer|run|study|support|train|love)|"
+    r"im (?:so |much |really )?(?:better|well|happy|fine|ok|okay|stable|clean|sober)))\b"
 )
 _QUOTED = re.compile(
-    r"\b(?:lyrics?|song|film|movie|book|novel|episode|series|soap|podcast|documentary|headline|article|the news|"
+    r"\b(?:lyrics?|memoir|autobiography|biography|"
+    r"song|film|movie|book|novel|episode|series|soap|podcast|documentary|headline|article|the news|"
     r"training|awareness|leaflets? (?:about|on|for)|poster|character|quote|plot)\b"
 )
 # The same words where nothing is quoted: a figure of speech, a thing to write in, an hour of the day.
@@ -93,6 +102,9 @@ _TRIVIAL = re.compile(
     r"\b(?:exams?|homework|essay|revision|coursework|mondays?|traffic|queue|wifi|wi fi|broadband|"
     r"football|match|the score|"
     r"hangover|hungover|cringe|embarrass\w*|meeting|commute|train|bus|parking|laundry|washing up|gym|leg day|buffering|"
+    r"game|gaming|fifa|fortnite|minecraft|raid|boss fight|lag|assignments?|deadlines?|group project|lectures?|"
+    r"presentation|"
+    r"spoilers?|album|concert|tickets?|finale|pizza|cake|"
     r"alarm|weather|cold|heat|diet coke|coffee|spreadsheet|printer|email|emails|teams call)\b"
 )
 
@@ -165,7 +177,11 @@ def adjust(text: str, start: int, end: int, category: str, level: int) -> tuple[
         notes.append(NEGATED)
     around = before + " | " + after
     sentence = _SENTENCE_END.split(before)[-1] + " | " + _SENTENCE_END.split(after)[0]
-    if _PAST.search(sentence) and not _PRESENT.search(around) and not _PRESENT.search(text[start:end]):
+    if (
+        _PAST.search(sentence)
+        and not _PRESENT.search(_WELL_NOW.sub("", around))
+        and not _PRESENT.search(text[start:end])
+    ):
         level -= 1
         notes.append(PAST)
     if _QUOTED.search(_NOT_QUOTED.sub("", around)) or (before.count('"') % 2 and '"' in after):
