@@ -65,10 +65,15 @@ _COMPARED = re.compile(
     r"^[^.!?;]{0,25}\b(?:more (?:than|in my)|as (?:much|bad|badly|strongly) as|(?:so|this) (?:much|bad|badly|strongly)|"
     r"like i do)\b|^ yet\b"
 )
+# "My nurse asked if I think of dying and I could honestly say no."
+_DENIED_AFTER = re.compile(
+    r"^[^.!?;]{0,30}\b(?:honestly|truthfully|happily|genuinely) (?:say|said|answer|answered) no\b"
+)
 _PAST = re.compile(
     r"\b(?:(?:years|yrs|months|decades?) ago|(?:i|we|he|she|they|who|you|it|always|once|and|just) used to|^used to|"
     r"when i was (?:a |\d|young|at school|little|in my)|as a (?:kid|child|teen)|"
-    r"back in (?:\d|my|the (?:day|days|\d|summer|past))|in the past|in my past|in recovery|recovered|"
+    r"back in (?:\d|my|the (?:day|days|\d|summer|past))|in (?:19\d\d|20[01]\d)|"
+    r"in the past|in my past|in recovery|recovered|"
     r"\d+ ?(?:years|yrs|months) (?:clean|free|sober)|no longer|havent (?:\w+ )?(?:in|for) (?:years|months|ages))\b"
 )
 _PRESENT = re.compile(
@@ -81,6 +86,7 @@ _PRESENT = re.compile(
 # "Now" that tells of better days makes nothing present.
 _WELL_NOW = re.compile(
     r"\b(?:(?:different|better|fine|happy|well|stable|safe|clean|sober) (?:now|today)|"
+    r"(?:and|but) (?:he|she|they) now|"
     r"i (?:teach|volunteer|work here|help others) now|"
     r"now (?:i (?:teach|work|help|volunteer|run|study|support|train|love)|"
     r"im (?:so |much |really )?(?:better|well|happy|fine|ok|okay|stable|clean|sober)))\b"
@@ -172,7 +178,8 @@ def adjust(text: str, start: int, end: int, category: str, level: int) -> tuple[
     clause = before
     for mark in _CLAUSE_END.finditer(before):
         clause = before[mark.end() :]
-    if _NEGATED.search(clause) and not _NOT_NEGATED.search(clause) and not _COMPARED.search(after):
+    denied = _NEGATED.search(clause) and not _NOT_NEGATED.search(clause) and not _COMPARED.search(after)
+    if denied or _DENIED_AFTER.search(after):
         level -= 1
         notes.append(NEGATED)
     around = before + " | " + after

@@ -21,7 +21,9 @@ def found(text: str) -> tuple[Match, ...]:
     ("text", "term"),
     [
         ("i would never kill myself", "negated"),
+        ("she asked if i want to kill myself and i could honestly say no", "negated"),
         ("i tried to kill myself ten years ago", "past"),
+        ("i tried to kill myself in 2009 and now i teach", "past"),
         ("the book is about a girl who wants to kill herself, someone commits suicide", "quoted"),
         ("this exam makes me want to die lol", "hyperbole"),
         ("2 years clean, i used to think about killing myself", "recovery"),
