@@ -86,7 +86,7 @@ _PRESENT = re.compile(
 # "Now" that tells of better days makes nothing present.
 _WELL_NOW = re.compile(
     r"\b(?:(?:different|better|fine|happy|well|stable|safe|clean|sober) (?:now|today)|"
-    r"(?:and|but) (?:he|she|they) now|"
+    r"(?:and|but) (?:he|she|they) now|today i (?:teach|counsel|help|work|run|support|train)|"
     r"i (?:teach|volunteer|work here|help others) now|"
     r"now (?:i (?:teach|work|help|volunteer|run|study|support|train|love)|"
     r"im (?:so |much |really )?(?:better|well|happy|fine|ok|okay|stable|clean|sober)))\b"
