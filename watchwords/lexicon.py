@@ -30,6 +30,9 @@ _FRAGMENT = re.compile(r"%([a-z_]+)%")
 MANY_VALUED = ("phrases", "slots", "match", "no_match", "exceptions", "unless")
 ENTRY_FIELDS = ("id", "category", "level", "pattern", "reason", "source", "reviewer", "review_date", *MANY_VALUED)
 _MOST_EXPANSIONS = 20_000
+# Options for the linear-time engine, under which it logs nothing.
+QUIET = re2.Options()
+QUIET.log_errors = False
 # A letter, a digit or a picture.
 _SAYS_SOMETHING = re.compile(r"[^\W_]|[\u2001-\U0010ffff]")
 
@@ -307,8 +310,4 @@ def compiled(pattern: str) -> "re2._Regexp[bytes]":
         re2.error: the engine does not accept it.
         UnicodeEncodeError: it is not ASCII.
     """
-    return re2.compile(pattern.encode("ascii"), _QUIET)
-
-
-_QUIET = re2.Options()
-_QUIET.log_errors = False
+    return re2.compile(pattern.encode("ascii"), QUIET)

@@ -252,7 +252,7 @@ class Model:
             weight = self._known.get(key)
             if weight is None:
                 pieces = self._pieces.get
-                weight = sum(pieces(piece, 0.0) for piece in pieces_of(text))
+                weight = sum([pieces(piece, 0.0) for piece in pieces_of(text)])
             answer = (key, weight, ends)
         self._words[token] = answer
         return answer
