@@ -2,8 +2,8 @@
 
 A set of all patterns is one machine, and the gaps of a hundred and more patterns multiply its states: 1,200 us a
 message for 109 of them, and past 8 MB it is not built at all. A pattern's keys are looked for in a text of bare words
-(`bare`), most of them as words and the rest in the same way as phrases, and only the few patterns whose keys stand there
-are tried, each by itself. A key knows where its words end: "od" is no key if it is found in "good".
+(`bare`), most of them as words and the rest in the same way as phrases, and only the few patterns whose keys stand
+there are tried, each by itself. A key knows where its words end: "od" is no key if it is found in "good".
 """
 
 import math
@@ -11,11 +11,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 
 from watchwords.common import load_common_words
 
-# More spellings than this of one stretch of a pattern are not written out.
-MOST_KEYS = 300
+# More spellings than this of one stretch of a pattern are not written out. Half of them would make half of the keys and
+# 3.2 tries of everyday messages instead of 1.9, twice as many a half more keys and 2.0 (November 2026).
+MOST_KEYS = 150
 # And than this, of a pattern whose alternatives each have a stretch of their own.
 MOST_TOGETHER = 4_000
 # A part of a word shorter than this stands in nearly every text.
@@ -25,7 +27,7 @@ _MOST_REPEATS = 2
 # where borders of words are unknown and one more is asked for; 2.5 like this (November 2026).
 MOST_ALSO = 4
 _FRAMES = ((r"\b(?:", r")\b"), ("(?:", ")"))
-_BARE = bytes(code if chr(code).isalnum() and code < 128 or code == ord("_") else 32 for code in range(256))
+_BARE = bytes(code if re.match(r"[a-zA-Z0-9_]", chr(code)) else 32 for code in range(256))
 # How a border of a word is spelt until it is known what stands beside it; no folded text holds this character.
 _BORDER = "\b"
 _OUTER_BORDER = re.compile(r"^\x08+(?=[a-z0-9_])|(?<=[a-z0-9_])\x08+$", re.MULTILINE)
@@ -60,19 +62,20 @@ _COMMON = frozenset(
 )
 
 
-def alternatives_of(pattern: str) -> list[str]:
+@lru_cache(4_096)
+def alternatives_of(pattern: str) -> tuple[str, ...]:
     """Patterns that together match what `pattern` does: its alternatives, where it is nothing but alternatives.
 
     A frame of word borders and one group around all of them goes with each.
     """
     parts = _split(pattern)
     if len(parts) > 1:
-        return [one for part in parts for one in alternatives_of(part)]
+        return tuple([one for part in parts for one in alternatives_of(part)])
     for before, after in _FRAMES:
         inner = pattern[len(before) : len(pattern) - len(after)]
         if pattern.startswith(before) and pattern.endswith(after) and _is_closed(inner):
-            return [before + part + after for part in _split(inner)]
-    return [pattern]
+            return tuple([before + part + after for part in _split(inner)])
+    return (pattern,)
 
 
 def _split(pattern: str) -> list[str]:
@@ -110,13 +113,6 @@ def bare(text: bytes) -> str:
     return (b" %b " % text.translate(_BARE)).decode("ascii")
 
 
-def bare(text: bytes) -> str:
-    """A folded ASCII text as keys see it: letters, digits and "_" are themselves, all else is a space, also before it
-    and after it.
-    """
-    return (b" %b " % text.translate(_BARE)).decode("ascii")
-
-
 @dataclass(frozen=True, slots=True)
 class Keys:
     """What stands in the bare form of whatever a pattern matches: one of `first`, which are texts that are seldom; and
@@ -130,37 +126,38 @@ class Keys:
 @lru_cache(16_384)
 def keys_of(pattern: str) -> Keys | None:
     """The keys of a pattern (re2 syntax, over folded text); None where nothing can be said that is seldom."""
-    stretches = sorted(_good(_read(pattern).within), key=_seldom_first)
+    stretches = _good(_read(pattern).within)
     if not stretches:
         return None
     also: list[frozenset[str]] = []
-    for _, _, run in stretches[1:]:
+    for run in stretches[1:]:
         # Of several words one is enough: to look for more costs more than to try the pattern in vain now and then.
         words = [min(found, key=_frequency) for found in map(_WHOLE.findall, run) if found]
         if len(words) == len(run):
             also.append(frozenset(words))
-    return Keys(frozenset(stretches[0][2]), tuple(also[:MOST_ALSO]))
+    return Keys(frozenset(stretches[0]), tuple(also[:MOST_ALSO]))
 
 
-_Stretch = tuple[float, int, list[str]]
-
-
-def _good(runs: Iterable[frozenset[str]]) -> Iterator[_Stretch]:
-    """The stretches of which every spelling is a whole word at least, or a part that is not too short to look for, as
-    (in how many texts one stands, compared with others; how many spellings; these in bare form).
+def _good(runs: Iterable[frozenset[str]]) -> list[list[str]]:
+    """The stretches, in bare form, of which every spelling is a whole word at least, or a part that is not too short to
+    look for; the most seldom first.
     """
+    good: list[list[str]] = []
     for run in runs:
         # All spellings at once, one a line: a border at either end is a space, there and within one is a space already.
         lines = _NOT_BARE.sub(" ", "\n".join(run))
         if _BORDER in lines:
             lines = _OUTER_BORDER.sub(" ", lines).replace(_BORDER, "")
         if not _TOO_SHORT.search(lines):
-            keys = lines.split("\n")
-            yield sum([math.prod(map(_frequency, key.split())) for key in keys]), len(keys), keys
+            good.append(lines.split("\n"))
+    if len(good) > 1:
+        good.sort(key=_how_often)
+    return good
 
 
-def _seldom_first(stretch: _Stretch) -> tuple[float, int]:
-    return stretch[:2]
+def _how_often(keys: list[str]) -> tuple[float, int]:
+    """In how many texts one of these stands, compared with others; and how many they are."""
+    return sum([math.prod(map(_frequency, key.split())) for key in keys]), len(keys)
 
 
 @lru_cache(50_000)
@@ -171,8 +168,8 @@ def _frequency(word: str) -> float:
 
 @dataclass(slots=True)
 class _Part:
-    """A part of a pattern: all that it can match, if that is finite and not too much; else stretches that every match of
-    it has, each as all its spellings.
+    """A part of a pattern: all that it can match, if that is finite and not too much; else stretches that every match
+    of it has, each as all its spellings.
 
     `ends_apart`: whatever it matches ends with a space, if it is anything at all; `may_be_nothing`: it need not be.
     """
@@ -183,8 +180,9 @@ class _Part:
     may_be_nothing: bool = False
 
 
+@lru_cache(4_096)
 def _spelt(words: frozenset[str]) -> _Part:
-    ends_apart = all([not word or word[-1] in _APART for word in words])
+    ends_apart = all(not word or word[-1] in _APART for word in words)
     return _Part(words, [words], ends_apart, "" in words)
 
 
@@ -269,9 +267,9 @@ def _any_of(branches: list[_Part]) -> _Part:
     together = frozenset[str]().union(*spelt)
     if len(spelt) == len(branches) and len(together) <= MOST_KEYS:
         return _spelt(together)
-    best = [min(_good(branch.within), key=_seldom_first, default=None) for branch in branches]
-    keys = frozenset[str]().union(*(run[2] for run in best if run is not None))
-    within = [keys] if None not in best and len(keys) <= MOST_TOGETHER else []
+    best = [_good(branch.within)[:1] for branch in branches]
+    keys = frozenset[str]().union(*chain.from_iterable(best))
+    within = [keys] if [] not in best and len(keys) <= MOST_TOGETHER else []
     return _Part(None, within, all(one.ends_apart for one in branches), any(one.may_be_nothing for one in branches))
 
 

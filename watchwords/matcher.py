@@ -132,7 +132,9 @@ class Matcher:
         return self._read(text, idioms=False)
 
     def entries_in(self, text: str) -> frozenset[str]:
-        """The ids of all entries in the text, idioms included; for checking lists and explaining them."""
+        """The ids of all entries in the text, idioms included; for checking lists and explaining them. No context is
+        read: it changes levels only.
+        """
         return frozenset(match.entry_id for match in self._read(text, idioms=True).matches)
 
     def _read(self, text: str, idioms: bool) -> Reading:
@@ -181,7 +183,7 @@ class Matcher:
                 if not _take(known, first, last):
                     continue
                 level, notes = entry.level, _NO_NOTES
-                if level > 1 and in_context < MOST_IN_CONTEXT:
+                if level > 1 and in_context < MOST_IN_CONTEXT and not idioms:
                     in_context += 1
                     level, notes = adjust(view.text, start, end, entry.category, entry.level)
                 if level == 2 and jest is not None and jest.hold(first, last):

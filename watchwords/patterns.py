@@ -7,11 +7,11 @@ import ahocorasick_rs
 import re2
 
 from watchwords.keys import alternatives_of, bare, keys_of
-from watchwords.lexicon import QUIET
+from watchwords.lexicon import compiled
 
-# A long text is looked through in windows that overlap: otherwise each pattern with a word anywhere in it is tried on all
-# of it, 40 ms for ten kilobytes of the lists' own words (November 2026). No match is longer than what two of them share,
-# but for words that a pattern lets come again and again; it is cut there.
+# A long text is looked through in windows that overlap: otherwise each pattern with a word anywhere in it is tried on
+# all of it. No match is longer than what two windows share, but for words that a pattern lets come again and again: it
+# is cut there.
 WINDOW, STEP = 500, 250
 
 # The number of a pattern, of the place among those of the same part, and its half-open span.
@@ -22,12 +22,12 @@ class Patterns:
     """Patterns (re2 syntax, over folded ASCII text), in parts: their alternatives are looked for by themselves.
 
     An entry's many ways of saying a thing share no words: tried together they are tried for nearly every message, apart
-    for few. Parts without keys, a few that are made of digits and signs, are one re2 set; it tells exactly which of them
-    match.
+    for few. Parts without keys, a few that are made of digits and signs, are one re2 set; it tells exactly which of
+    them match.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        """Work out the keys of all parts; a part is compiled when it is first tried."""
+        """Work out the keys of all parts; one that was not compiled when it was checked is when it is first tried."""
         parts = [(part, number) for number, pattern in enumerate(patterns) for part in alternatives_of(pattern)]
         self._written = tuple(part for part, _ in parts)
         self._owners = tuple(number for _, number in parts)
@@ -39,21 +39,29 @@ class Patterns:
             self._set.Add(self._written[part].encode("ascii"))
         self._set.Compile()
         # By first key: the parts that are looked at where it stands; most keys are found by the automaton.
-        words: dict[str, list[int]] = {}
-        texts: dict[str, list[int]] = {}
+        by_word: dict[str, list[int]] = {}
+        by_text: dict[str, list[int]] = {}
+        # What must stand there as well: each set of words is a bit, a word has those of its sets, and a part needs its
+        # own. Asking each part's sets for a common word took 8 us a message, this takes 3.
+        bits: dict[frozenset[str], int] = {}
+        self._needs: list[int] = []
         for part, of_part in enumerate(keys):
             for key in of_part.first if of_part is not None else ():
                 if key[0] == " " == key[-1] and " " not in (word := key[1:-1]):
-                    words.setdefault(word, []).append(part)
+                    by_word.setdefault(word, []).append(part)
                 else:
-                    texts.setdefault(key, []).append(part)
-        self._by_word = {word: tuple(found) for word, found in words.items()}
-        self._by_text = tuple(map(tuple, texts.values()))
+                    by_text.setdefault(key, []).append(part)
+            also = of_part.also if of_part is not None else ()
+            self._needs.append(sum({1 << bits.setdefault(one, len(bits)) for one in also}))
+        has: dict[str, int] = {}
+        for one, bit in bits.items():
+            for word in one:
+                has[word] = has.get(word, 0) | 1 << bit
+        self._words = {word: (has.get(word, 0), tuple(by_word.get(word, ()))) for word in has.keys() | by_word.keys()}
+        self._by_text = tuple(map(tuple, by_text.values()))
         self._automaton = ahocorasick_rs.AhoCorasick(
-            list(texts), implementation=ahocorasick_rs.Implementation.ContiguousNFA if texts else None
+            list(by_text), implementation=ahocorasick_rs.Implementation.ContiguousNFA if by_text else None
         )
-        # By part: sets of words of each of which one must stand there as well.
-        self._also = tuple([of_part.also if of_part is not None else () for of_part in keys])
 
     def find(self, plain: bytes, most: Sequence[int]) -> "Iterable[Place]":
         """Where the patterns stand, those that were given first first.
@@ -88,7 +96,7 @@ class Patterns:
     def _part(self, part: int) -> "re2._Regexp[bytes]":
         known = self._compiled[part]
         if known is None:
-            known = self._compiled[part] = re2.compile(self._written[part].encode("ascii"), QUIET)
+            known = self._compiled[part] = compiled(self._written[part])
         return known
 
     def owner(self, part: int) -> int:
@@ -102,13 +110,16 @@ class Patterns:
             plain: the folded text in ASCII, a "?" for every other character.
         """
         text = bare(plain)
-        words = set(text.split())
-        by_word, by_text, also = self._by_word, self._by_text, self._also
-        found = {part for word in words if word in by_word for part in by_word[word]}
+        has, found = 0, set[int]()
+        for word in self._words.keys() & text.split():
+            bits, parts_of_word = self._words[word]
+            has |= bits
+            found.update(parts_of_word)
         # Each key once: in a long text one key stands in a hundred places.
         for key in {hit[0] for hit in self._automaton.find_matches_as_indexes(text, overlapping=True)}:
-            found.update(by_text[key])
-        parts = [part for part in found if not any(map(words.isdisjoint, also[part]))]
+            found.update(self._by_text[key])
+        needs = self._needs
+        parts = [part for part in found if (needed := needs[part]) & has == needed]
         if self._keyless:
             # The set answers None, not an empty list, when nothing matches.
             parts += [self._keyless[number] for number in self._set.Match(plain) or ()]
