@@ -48,7 +48,7 @@ check: $(VENV)/.stamp-dev $(VENV)/.stamp-project $(WEB)/node_modules/.stamp-dev 
 test: setup check ## Set-up, checks, and all tests with a short slice of each campaign (PYTEST_ARGS)
 	@# Without a browser all other tests still run; those that need one fail, each saying so.
 	@browser=$$($(PY) -m tests.browsers) || { browser=none; echo 'test: no browser: the tests that need one will fail' >&2; }; \
-	echo "$(PY) -m pytest -n 2 $(PYTEST_ARGS)"; TEST_BROWSER="$$browser" $(PY) -m pytest -n 2 $(PYTEST_ARGS)
+	echo "$(PY) -m pytest -n 3 --dist worksteal $(PYTEST_ARGS)"; TEST_BROWSER="$$browser" $(PY) -m pytest -n 3 --dist worksteal $(PYTEST_ARGS)
 
 planted: setup browser ## Put each known bug back in and see its test go red
 	$(PY) -m ops.setup.planted $(ARGS)

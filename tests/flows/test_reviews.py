@@ -87,7 +87,10 @@ class Shift:
 @pytest.fixture
 async def shift(services: Services) -> Shift:
     # Just under the line is where this model puts that message; where that is, another model may see otherwise.
-    near = services.screening.screen(MISSED, TextKind.MESSAGE, RoomKind.COMMUNITY, Role.MEMBER).score
+    verdict = services.screening.screen(MISSED, TextKind.MESSAGE, RoomKind.COMMUNITY, Role.MEMBER)
+    near = verdict.score
+    assert verdict.complete, verdict
+    assert near > 0.1, verdict
     services.review = replace(services.review, second=0.0, near=near)
     return Shift(
         services,
