@@ -52,7 +52,7 @@ WEIGHT_OF_GREY, WEIGHT_OF_WINDOW = 0.6, 0.3
 # What the thresholds must keep, on messages of unseen families: of texts that the model alone calls 2 or more and that
 # are not grey, the part that is; such alerts and grey findings in a thousand ordinary messages; of texts called 3, the
 # part that is.
-LEAST_PPV, MOST_ALERTS, MOST_GREY, LEAST_URGENT = 0.80, 1.5 / 1000, 20 / 1000, 0.75
+LEAST_PPV, MOST_ALERTS, MOST_GREY, LEAST_URGENT = 0.80, 0.5 / 1000, 20 / 1000, 0.75
 # Of what would be noticed, the part that may be lost by asking one question first.
 LOST_AT_GATE = 0.03
 
