@@ -15,8 +15,8 @@ from watchwords.matcher import Matcher
 from watchwords.model import Model
 from watchwords.screening import Screener
 
-# For each DEADLINE_CHARS begun. Everyday messages take 0.04 ms and the worst of the corpus 3; four thousand characters of
-# nothing but worry take 60, and whoever writes so much is not to be kept waiting for it.
+# For each DEADLINE_CHARS begun. Everyday messages take 0.04 ms and the worst of the corpus 4; four thousand characters
+# of nothing but worry take 60, and whoever writes so much is not to be kept waiting for it.
 DEADLINE = timedelta(milliseconds=5)
 DEADLINE_CHARS = 250
 

@@ -393,7 +393,7 @@ _UNIT = 1 / (3 * math.sqrt(3))
 def _fit(prepared: _Prepared, texts: Any, *, held_out: bool) -> tuple[Floats, Floats]:
     """Weights (features by heads; those of the rules last) and biases, learnt from some of the texts."""
     samples = prepared.samples
-    chosen = np.zeros(len(samples), dtype=bool)
+    chosen: Any = np.zeros(len(samples), dtype=bool)
     chosen[texts] = True
     levels = np.array([sample.level for sample in samples])
     # Of a long text that concerns nobody every stretch concerns nobody; which stretch of another does is not known.
