@@ -15,16 +15,16 @@ from itertools import chain
 
 from watchwords.common import load_common_words
 
-# More spellings than this of one stretch of a pattern are not written out. Half of them would make half of the keys and
-# 3.2 tries of everyday messages instead of 1.9, twice as many a half more keys and 2.0 (November 2026).
+# More spellings than this of one stretch of a pattern are not written out. With 75 there are 55,000 keys and 5.4 parts
+# tried for an everyday message, with 150 83,000 and 4.0, with 300 121,000 and 4.1 (November 2026, 461 entries).
 MOST_KEYS = 150
 # And than this, of a pattern whose alternatives each have a stretch of their own.
 MOST_TOGETHER = 4_000
 # A part of a word shorter than this stands in nearly every text.
 SHORTEST_KEY = 3
 _MOST_REPEATS = 2
-# So many further stretches are asked for. An everyday message meets 8.0 parts of patterns with the first alone, and 4.0
-# where borders of words are unknown and one more is asked for; 2.5 like this (November 2026).
+# So many further stretches are asked for. An everyday message met 8.0 parts of patterns with the first alone, and 4.0
+# where borders of words were unknown and one more was asked for; 2.5 like this (November 2026, 335 entries).
 MOST_ALSO = 4
 _FRAMES = ((r"\b(?:", r")\b"), ("(?:", ")"))
 _BARE = bytes(code if re.match(r"[a-zA-Z0-9_]", chr(code)) else 32 for code in range(256))
