@@ -138,9 +138,13 @@ def load_second() -> SecondStage:
 
 
 def build_screening(
-    settings: Settings, watch: Watch | None = None, now_ns: Callable[[], int] = time.monotonic_ns
+    settings: Settings, watch: Watch | None = None, now_ns: Callable[[], int] = time.thread_time_ns
 ) -> Screening:
-    """The gate to the filter, with the installed lists and policy; a check's deadline is by `now_ns`."""
+    """The gate to the filter, with the installed lists and policy; a check's deadline is by `now_ns`.
+
+    Time of the processor, not of the wall: a busy machine must not turn clean texts into unchecked ones, each of which
+    calls a person. A text that stalls without working is the supervisor's, who watches by the wall.
+    """
     watch = watch or Watch()
     deadline = timedelta(milliseconds=settings.screening_deadline_ms)
     pipeline = Pipeline(load_lists(), DispositionPolicy.load(), now_ns, deadline=deadline, model=load_model())

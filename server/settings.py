@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     session_absolute_s: Annotated[int, Field(ge=300)] = 14 * 24 * 3600
     argon2_memory_kib: Annotated[int, Field(ge=8)] = 19_456
     argon2_passes: Annotated[int, Field(ge=1)] = 2
-    screening_deadline_ms: Annotated[int, Field(ge=1, le=1_000)] = 50
+    screening_deadline_ms: Annotated[int, Field(ge=1, le=1_000)] = 5
     # A slower reading of every message after its acknowledgement, which may raise a level; needs the extra `second`.
     second_stage: bool = False
     ladder_poll_s: Annotated[float, Field(gt=0, le=5)] = 1.0

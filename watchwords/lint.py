@@ -4,9 +4,11 @@ talk, and examples that are not answered as they say. Every problem is told, not
 
 from collections.abc import Sequence
 from datetime import date
+from itertools import islice
 from pathlib import Path
 
 from watchwords.common import load_common_words
+from watchwords.keys import alternatives_of
 from watchwords.lexicon import LISTS, Entry, Lexicon, LexiconError, compiled, content_version, parse_lists
 from watchwords.matcher import Matcher
 
@@ -95,8 +97,8 @@ def _too_broad(entries: Sequence[Entry]) -> list[LexiconError]:
     problems = []
     for entry in entries:
         found = [p for p in entry.phrases if p in broad or (len(p) < _SHORTEST_ALONE and p.isascii() and p.isalpha())]
-        if not found and entry.pattern and (place := compiled(entry.pattern).search(talk)) is not None:
-            found = [place.group().decode("ascii")]
+        for part in alternatives_of(entry.pattern) if entry.pattern and not found else ():
+            found += [place.group().decode("ascii") for place in islice(compiled(part).finditer(talk), 1)]
         if found:
             problems.append(
                 LexiconError(
