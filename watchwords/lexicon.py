@@ -21,6 +21,7 @@ import re2
 
 from watchwords.keys import alternatives_of
 from watchwords.normalise import fold
+from watchwords.prepared import is_proven
 from watchwords.slots import SlotError, compile_slots
 
 LISTS = Path(__file__).parent / "lists"
@@ -290,6 +291,8 @@ def _pattern(written: str, fragments: dict[str, str], where: str) -> str:
     pattern = written
     for _ in range(3):
         pattern = _FRAGMENT.sub(fill, pattern)
+    if is_proven(pattern):
+        return pattern
     try:
         empty = any(compiled(part).search(b"") is not None for part in alternatives_of(pattern))
     except UnicodeEncodeError as error:

@@ -8,9 +8,10 @@ from itertools import islice
 from pathlib import Path
 
 from watchwords.common import load_common_words
-from watchwords.keys import alternatives_of
+from watchwords.keys import bare
 from watchwords.lexicon import LISTS, Entry, Lexicon, LexiconError, compiled, content_version, parse_lists
 from watchwords.matcher import Matcher
+from watchwords.prepared import parts_of
 
 # An everyday word at this price or below is in half of all messages; an entry that is no more than one finds nothing.
 _TOO_COMMON = 2.5
@@ -94,11 +95,14 @@ def _too_broad(entries: Sequence[Entry]) -> list[LexiconError]:
     common = [word for word, price in load_common_words().items() if price is not None and price <= _TOO_COMMON]
     broad = frozenset(common) | {"i", "a"}
     talk = " ".join(sorted(broad)).encode("ascii")
+    bare_talk = bare(talk)
     problems = []
     for entry in entries:
         found = [p for p in entry.phrases if p in broad or (len(p) < _SHORTEST_ALONE and p.isascii() and p.isalpha())]
-        for part in alternatives_of(entry.pattern) if entry.pattern and not found else ():
-            found += [place.group().decode("ascii") for place in islice(compiled(part).finditer(talk), 1)]
+        for part in parts_of(entry.pattern) if entry.pattern and not found else ():
+            # Of most the keys are seldom, and there is no need to have them compiled.
+            if part.keys is None or any(key in bare_talk for key in part.keys.first):
+                found += [place.group().decode("ascii") for place in islice(compiled(part.written).finditer(talk), 1)]
         if found:
             problems.append(
                 LexiconError(

@@ -6,8 +6,9 @@ from itertools import chain, islice
 import ahocorasick_rs
 import re2
 
-from watchwords.keys import alternatives_of, bare, keys_of
+from watchwords.keys import bare
 from watchwords.lexicon import compiled
+from watchwords.prepared import parts_of
 
 # A long text is looked through in windows that overlap: otherwise each pattern with a word anywhere in it is tried on
 # all of it. No match is longer than what two windows share, but for words that a pattern lets come again and again: it
@@ -28,11 +29,11 @@ class Patterns:
 
     def __init__(self, patterns: Sequence[str]) -> None:
         """Work out the keys of all parts; one that was not compiled when it was checked is when it is first tried."""
-        parts = [(part, number) for number, pattern in enumerate(patterns) for part in alternatives_of(pattern)]
-        self._written = tuple(part for part, _ in parts)
+        parts = [(part, number) for number, pattern in enumerate(patterns) for part in parts_of(pattern)]
+        self._written = tuple(part.written for part, _ in parts)
         self._owners = tuple(number for _, number in parts)
         self._compiled: list[re2._Regexp[bytes] | None] = [None] * len(parts)
-        keys = list(map(keys_of, self._written))
+        keys = [part.keys for part, _ in parts]
         self._keyless = [part for part, of_part in enumerate(keys) if of_part is None]
         self._set = re2.Set.SearchSet()
         for part in self._keyless:
