@@ -15,6 +15,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 WEB := clients/web
 MANIFEST := $(WEB)/built/manifest.json
+PATTERNS := watchwords/built/patterns.z
 TSC := $(WEB)/node_modules/typescript/bin/tsc --project $(WEB)
 # Folders too: their times change when a file goes.
 WEB_SOURCES := $(shell find $(WEB)/static 2>/dev/null)
@@ -31,9 +32,9 @@ help: ## This list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1|/' | while IFS='|' read -r name text; do \
 	  printf '  make %-12s %s\n' "$$name" "$$text"; done
 
-setup: $(VENV)/.stamp-dev $(VENV)/.stamp-second $(VENV)/.stamp-project $(WEB)/node_modules/.stamp-dev $(MANIFEST) ## Everything that work on Evenkeel needs, into .venv and clients/web
+setup: $(VENV)/.stamp-dev $(VENV)/.stamp-second $(VENV)/.stamp-project $(WEB)/node_modules/.stamp-dev $(MANIFEST) $(PATTERNS) ## Everything that work on Evenkeel needs, into .venv and clients/web
 
-demo: $(VENV)/.stamp-server $(VENV)/.stamp-project $(MANIFEST) ## The whole service with invented people, on this machine (PORT, SPEED, EXIT_AFTER)
+demo: $(VENV)/.stamp-server $(VENV)/.stamp-project $(MANIFEST) $(PATTERNS) ## The whole service with invented people, on this machine (PORT, SPEED, EXIT_AFTER)
 	@$(VENV)/bin/evenkeel demo $(if $(PORT),--port $(PORT)) $(if $(SPEED),--speed $(SPEED)) $(if $(EXIT_AFTER),--exit-after $(EXIT_AFTER)) $(ARGS)
 
 check: $(VENV)/.stamp-dev $(VENV)/.stamp-project $(WEB)/node_modules/.stamp-dev ## Format, lint, types and import rules
@@ -65,7 +66,7 @@ screenshots: setup browser ## Pictures of every page, from the demo's data (ARGS
 browser: $(VENV)/.stamp-dev ## A Chromium for the browser tests, installed if there is none
 	@$(PY) -m tests.browsers >/dev/null
 
-assets: $(MANIFEST) ## The files that browsers are served, into clients/web/built
+assets: $(MANIFEST) $(PATTERNS) ## The files that browsers are served, and what is worked out of the lists: both go into a wheel
 
 model: $(VENV)/.stamp-train $(VENV)/.stamp-second $(VENV)/.stamp-project ## The filter's model and its second stage made anew from corpus and lists (ARGS)
 	$(VENV)/bin/evenkeel watchwords train $(ARGS)
@@ -89,7 +90,7 @@ sbom: $(VENV)/.stamp-server ## What the service is made of, as CycloneDX, into d
 	@$(PY) ops/setup/sbom.py dist/sbom.json
 
 clean: ## Remove what set-up and tests made (not var/, where data lives)
-	rm -rf $(VENV) $(WEB)/node_modules $(WEB)/built dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(WEB)/node_modules $(WEB)/built watchwords/built dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps. A second run compares times and does nothing.
@@ -147,3 +148,6 @@ $(WEB)/node_modules/.stamp-run: $(WEB)/package-lock.json | $(VENV)/bin/python
 
 $(MANIFEST): $(WEB)/node_modules/.stamp-run ops/setup/assets.py ops/setup/browser-licences.txt $(WEB_SOURCES) | $(VENV)/bin/python
 	@$(PY) ops/setup/assets.py
+
+$(PATTERNS): $(wildcard watchwords/*.py watchwords/*.txt watchwords/lists/*.toml) | $(VENV)/.stamp-server
+	@$(PY) -m watchwords.prepared

@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import os
 import stat
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
-from server.admin.commands import Command, Refusal, Reply, Request
-from server.admin.place import peer_uid, short_name, socket_place
+from server.admin.commands import Command, Refusal, Reply, Request, run
+from server.admin.place import operator_name, peer_uid, short_name, socket_place
 from server.errors import Misconfigured, ServiceError, Unavailable
 from server.settings import Settings
 
@@ -20,6 +22,9 @@ A = TypeVar("A")
 # Longer than the service takes at most.
 ANSWER_S: Final = 45.0
 _LONGEST: Final = 65_536
+# A service that is starting has its database before it has its socket.
+STARTING_S: Final = 10.0
+_LOOK_S: Final = 0.2
 
 
 class RefusedByService(ServiceError):
@@ -52,6 +57,38 @@ async def ask_service(settings: Settings, command: Command, answer: type[A]) -> 
         return msgspec.json.decode(reply.answer, type=answer)
     except msgspec.MsgspecError:
         raise _unknown() from None
+
+
+async def carry_out(settings: Settings, commands: Sequence[Command], answer: type[A]) -> list[A]:
+    """The answers to the commands, in order: by the service that is running, else here, in the same way.
+
+    Raises:
+        ServiceError: one was refused; those before it are done. Or the database is not ready, or used by something
+            that is no service.
+    """
+    done: list[A] = []
+    until = time.monotonic() + STARTING_S
+    while len(done) < len(commands):
+        answered = await ask_service(settings, commands[len(done)], answer)
+        if answered is not None:
+            done.append(answered)
+            continue
+        try:
+            return done + await _carry_out_here(settings, commands[len(done) :], answer)
+        except Misconfigured as error:
+            if error.error_code != "database_in_use" or time.monotonic() > until:
+                raise
+        await asyncio.sleep(_LOOK_S)
+    return done
+
+
+async def _carry_out_here(settings: Settings, commands: Sequence[Command], answer: type[A]) -> list[A]:
+    from server.main import open_services  # a second that a command to a running service does not need
+
+    operator = operator_name(os.geteuid())
+    async with open_services(settings) as services:
+        answers = [await run(services, operator, command) for command in commands]
+    return [made for made in answers if isinstance(made, answer)]
 
 
 async def _ask(place: Path, key_file: Path, request: Request) -> bytes | None:

@@ -26,6 +26,7 @@ from server.store import migrate
 from server.store.archive import ArchiveReader, ArchiveWriter, Head
 from server.store.clock import db_now
 from server.store.erasures import Erasure, read_erasures
+from server.store.seals import AuditKey
 from server.store.store import read_kind
 from server.store.whole import columns_of, copied, copy_in, copy_out, fill_empty, read_snapshot
 
@@ -132,7 +133,7 @@ def restore(settings: Settings, place: Path, say: Say = lambda line: None, *, no
             copy_in(conn, archive, _telling(say, "restored", rows))
             say("making it fit to be served")
             taken_at = mapped_moment(conn, archive.head.taken_us)
-            done = reconcile(conn, operator_name(os.geteuid()), archive.head.id, taken_at, erasures)
+            done = reconcile(conn, operator_name(os.geteuid()), archive.head.id, taken_at, erasures, AuditKey(key))
             return Restored(archive.head, rows, (real_us() - archive.head.taken_us) / 1e6, done)
 
         return asyncio.run(fill_empty(settings.database_url, settings.kind, load))

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -32,11 +33,11 @@ from moderation.drift import DriftPolicy
 from moderation.ladders import LadderPolicy
 from moderation.rota_policy import RotaPolicy
 from moderation.types import Role
-from server.clock import REAL_TIME, SERVER_CLOCK, real_us
+from server.clock import REAL_TIME, SERVER_CLOCK, Clock, real_us
 from server.errors import Misconfigured, ServiceError
 from server.main import load_lists
 from server.settings import Settings, read_key
-from server.store import migrate
+from server.store import heads, migrate
 from server.store.engine import sqlite_path, sync_url
 from server.store.schema import account
 from server.store.store import read_kind, read_mapping
@@ -47,6 +48,8 @@ SLOW_FLUSH_MS: Final = 25.0
 LEAST_FILES: Final = 1_024
 LEAST_FREE_BYTES: Final = 1_000_000_000
 MOST_APART_S: Final = 2.0
+# One is signed each London midnight; the night of the change has 25 hours.
+OLDEST_HEAD: Final = timedelta(hours=26)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,7 @@ def examine(settings: Settings) -> list[Finding]:
         _guarded("lists", "Put the installed lists back: install Evenkeel again.", _lists),
         _guarded("ladders", "Put the installed ladders back: install Evenkeel again.", _ladders),
         _people(settings),
+        _audit(settings),
         _disk(settings),
         _space(settings),
     ]
@@ -260,6 +264,24 @@ def _space(settings: Settings) -> Finding:
         return Finding("space", False, f"{error.strerror}", "Give the database a folder that can be written to.")
     advice = "Make room: when the disk is full, no message can be kept and none is acknowledged."
     return Finding("space", free >= LEAST_FREE_BYTES, f"{free / 1e9:.1f} GB free", advice)
+
+
+def _audit(settings: Settings) -> Finding:
+    """Whether the end of the audit is bound by a head that is not old; whether the audit holds is another command's."""
+    advice = "Run the service, and see that it can write to EVENKEEL_AUDIT_HEADS; or run `evenkeel audit head`."
+
+    def age(conn: Connection) -> timedelta | None:
+        head = heads.newest(conn)
+        return None if head is None else Clock().now() - head.at
+
+    try:
+        old = asyncio.run(look(settings, age))
+    except ServiceError as error:
+        return Finding("audit", False, error.text, advice)
+    if old is None:
+        return Finding("audit", True, "no head is signed yet: the service signs the first one when it runs")
+    hours = old / timedelta(hours=1)
+    return Finding("audit", old < OLDEST_HEAD, f"the last head was signed {hours:.0f} hours ago", advice)
 
 
 def _people(settings: Settings) -> Finding:

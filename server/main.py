@@ -37,6 +37,7 @@ from server.errors import Misconfigured
 from server.ids import new_id
 from server.jobs.drift import run_drift
 from server.jobs.duty import run_duty
+from server.jobs.heads import run_heads
 from server.jobs.ladders import run_ladders
 from server.jobs.lease import JOBS, Lease
 from server.jobs.presence import keep_company, keep_standing
@@ -138,9 +139,13 @@ def load_second() -> SecondStage:
 
 
 def build_screening(
-    settings: Settings, watch: Watch | None = None, now_ns: Callable[[], int] = time.monotonic_ns
+    settings: Settings, watch: Watch | None = None, now_ns: Callable[[], int] = time.thread_time_ns
 ) -> Screening:
-    """The gate to the filter, with the installed lists and policy; a check's deadline is by `now_ns`."""
+    """The gate to the filter, with the installed lists and policy; a check's deadline is by `now_ns`.
+
+    Time of the processor, not of the wall: a busy machine must not turn clean texts into unchecked ones, each of which
+    calls a person. A text that stalls without working is the supervisor's, who watches by the wall.
+    """
     watch = watch or Watch()
     deadline = timedelta(milliseconds=settings.screening_deadline_ms)
     pipeline = Pipeline(load_lists(), DispositionPolicy.load(), now_ns, deadline=deadline, model=load_model())
@@ -279,7 +284,8 @@ def _works(
     if settings.role != "hub":
         works += [("lease", lease.keep()), ("ladders", run_ladders(services, lease))]
         works += [("trials", run_trials(services, lease)), ("draws", run_draws(services, lease))]
-        works += [("drift", run_drift(services, lease)), ("duty", run_duty(services, lease))]
+        works += [("drift", run_drift(services, lease)), ("heads", run_heads(services, lease))]
+        works.append(("duty", run_duty(services, lease)))
         if store.is_shared:
             works += [(STANDING, keep_standing(store, name, service))]
     if store.is_shared:

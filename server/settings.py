@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     key_file: Path = Path("var/evenkeel.key")
     # None: beside the key file. It belongs into no backup of the database (`store.erasures`).
     erasure_ledger: Path | None = None
+    # Where signed heads of the audit are published, to be copied elsewhere; None: beside the key file.
+    audit_heads: Path | None = None
     # None: see `server.admin.place`.
     admin_socket: Path | None = None
     # What `evenkeel watch` shows to be told what is overdue; "": nobody is.
@@ -54,7 +56,7 @@ class Settings(BaseSettings):
     session_absolute_s: Annotated[int, Field(ge=300)] = 14 * 24 * 3600
     argon2_memory_kib: Annotated[int, Field(ge=8)] = 19_456
     argon2_passes: Annotated[int, Field(ge=1)] = 2
-    screening_deadline_ms: Annotated[int, Field(ge=1, le=1_000)] = 50
+    screening_deadline_ms: Annotated[int, Field(ge=1, le=1_000)] = 5
     # A slower reading of every message after its acknowledgement, which may raise a level; needs the extra `second`.
     second_stage: bool = False
     ladder_poll_s: Annotated[float, Field(gt=0, le=5)] = 1.0
@@ -128,6 +130,11 @@ class Settings(BaseSettings):
     def ledger(self) -> Path:
         """Where it stands which data keys were destroyed."""
         return self.erasure_ledger or self.key_file.with_suffix(".erasures")
+
+    @property
+    def heads_folder(self) -> Path:
+        """Where signed heads of the audit are published."""
+        return self.audit_heads or self.key_file.with_suffix(".heads")
 
     @property
     def has_bus(self) -> bool:

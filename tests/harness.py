@@ -77,6 +77,7 @@ async def open_services(
         "argon2_passes": 1,
         # A machine busy with other tests must not turn a clean text into an unchecked one.
         "screening_deadline_ms": 1_000,
+        "audit_heads": Path(_template_folder().name) / new_id(),
         **settings,
     }
     chosen = Settings.model_validate(given)

@@ -42,40 +42,75 @@ LOWERING = frozenset({NEGATED, PAST, QUOTED, HYPERBOLE})
 # How much of a text before and after a match is looked at; a bound, so that a long text stays linear.
 _BEFORE, _AFTER = 120, 120
 _CLAUSE_END = re.compile(r"[.!?;\n]|\b(?:but|however|although|though|except|yet)\b")
+_SENTENCE_END = re.compile(r"[.!?\n]")
 # A negating word reaches the match only through words that carry nothing of their own.
 _NEGATED = re.compile(
     r"\b(?:no|not|never|without|havent|hasnt|dont|doesnt|didnt|isnt|arent|wasnt|wont|"
-    r"wouldnt|couldnt|denies|denied|no longer)"
+    r"wouldnt|couldnt|(?:have|has|do|does|did|is|are|was|would|could)n t|won t|denies|denied|no longer)"
     r"(?: (?:having|have|had|been|being|get|getting|got|really|actually|even|any|an|a|the|going|gonna|"
     r"planning|plan|plans|"
     r"to|want|wanted|wanting|wanna|feel|feeling|felt|thinking|think|of|about|or|active|actively|intention|intent|intending|"
     r"thoughts?|urges?|ever|would|at|risk|currently|i|am|im|ill|be|been)){0,8} $"
 )
-# "not sure if I want to", "can't not", "why not", "not gonna lie", "don't know if": none of these says no.
+# "not sure if I want to", "can't not", "why not", "not gonna lie", "don't know if": none of these says no. Nor does an
+# answer ("so no, I want to die"), nor a day or a reason on which one did not: it tells of a struggle.
 _NOT_NEGATED = re.compile(
-    r"\b(?:not sure|dont know|not gonna lie|not going to lie|why not|cant not|might not|not only|if) "
+    r"\b(?:not sure|dont know|don t know|not gonna lie|not going to lie|why not|cant not|might not|not only|if|"
+    r"not even good|(?:couldnt|cant|could not|can not) even|no,? (?:i|im)|"
+    r"(?:every|each|another|one) (?:single |whole )?(?:day|night|time|morning|week|hour) (?:that )?i|"
+    r"reasons? (?:why |that )?(?:i|not|im|ive)|thing (?:why |that )?i) "
+)
+# "I have never wanted to die more than now", "I didn't do it yet": a "no" that compares, or holds for the time being.
+_COMPARED = re.compile(
+    r"^[^.!?;]{0,25}\b(?:more (?:than|in my)|as (?:much|bad|badly|strongly) as|(?:so|this) (?:much|bad|badly|strongly)|"
+    r"like i do)\b|^ yet\b"
+)
+# "My nurse asked if I think of dying and I could honestly say no."
+_DENIED_AFTER = re.compile(
+    r"^[^.!?;]{0,30}\b(?:honestly|truthfully|happily|genuinely) (?:say|said|answer|answered) no\b"
 )
 _PAST = re.compile(
-    r"\b(?:(?:years|yrs|months|decades?) ago|used to|"
+    r"\b(?:(?:years|yrs|months|decades?) ago|(?:i|we|he|she|they|who|you|it|always|once|and|just) used to|^used to|"
     r"when i was (?:a |\d|young|at school|little|in my)|as a (?:kid|child|teen)|"
-    r"back in (?:\d|my|the)|in the past|in my past|in recovery|recovered|"
+    r"back in (?:\d|my|the (?:day|days|\d|summer|past))|in (?:19\d\d|20[01]\d)|"
+    r"in the past|in my past|in recovery|recovered|"
     r"\d+ ?(?:years|yrs|months) (?:clean|free|sober)|no longer|havent (?:\w+ )?(?:in|for) (?:years|months|ages))\b"
 )
 _PRESENT = re.compile(
     r"\b(?:still|now|again|tonight|today|tomorrow|lately|recently|at the moment|"
     r"this (?:week|morning|evening|weekend|month)|"
     r"right now|last (?:night|week|month)|yesterday|coming back|come back|back again|"
-    r"cant stop|every (?:day|night)|wish it)\b"
+    r"cant stop|every (?:day|night)|wish it|"
+    r"(?:is|are|r) (?:all )?back|back (?:again|stronger|worse)|getting (?:worse|bad))\b"
+)
+# "Now" that tells of better days makes nothing present.
+_WELL_NOW = re.compile(
+    r"\b(?:(?:different|better|fine|happy|well|stable|safe|clean|sober) (?:now|today)|"
+    r"(?:and|but) (?:he|she|they) now|today i (?:teach|counsel|help|work|run|support|train)|"
+    r"i (?:teach|volunteer|work here|help others) now|"
+    r"now (?:i (?:teach|work|help|volunteer|run|study|support|train|love)|"
+    r"im (?:so |much |really )?(?:better|well|happy|fine|ok|okay|stable|clean|sober)))\b"
 )
 _QUOTED = re.compile(
-    r"\b(?:lyrics?|song|film|movie|book|novel|episode|series|soap|podcast|documentary|headline|article|the news|"
-    r"training|awareness|leaflet|poster|character|quote|plot)\b"
+    r"\b(?:lyrics?|memoir|autobiography|biography|"
+    r"song|film|movie|book|novel|episode|series|soap|podcast|documentary|headline|article|the news|"
+    r"training|awareness|leaflets? (?:about|on|for)|poster|character|quote|plot)\b"
+)
+# The same words where nothing is quoted: a figure of speech, a thing to write in, an hour of the day.
+_NOT_QUOTED = re.compile(
+    r"\b(?:like (?:a|in a|some|that) (?:bad |horror |sad )?(?:film|movie|book|song|soap)|plot twist|"
+    r"(?:a sad|what|my) song|"
+    r"(?:bank|maths|math|english|exercise|note|rough|cheque|colouring|phone|sketch|his|her|my) book|"
+    r"(?:all|before|during|after) the news|no news|self awareness)\b"
 )
 _JOKE = re.compile(r"\b(?:lo+l+|lmf?ao+|rofl|haha\w*|hehe\w*|jk|ffs|xd)\b|😂|🤣|😭|💀|😅|🙄")
 _TRIVIAL = re.compile(
     r"\b(?:exams?|homework|essay|revision|coursework|mondays?|traffic|queue|wifi|wi fi|broadband|"
     r"football|match|the score|"
     r"hangover|hungover|cringe|embarrass\w*|meeting|commute|train|bus|parking|laundry|washing up|gym|leg day|buffering|"
+    r"game|gaming|fifa|fortnite|minecraft|raid|boss fight|lag|assignments?|deadlines?|group project|lectures?|"
+    r"presentation|"
+    r"spoilers?|album|concert|tickets?|finale|pizza|cake|"
     r"alarm|weather|cold|heat|diet coke|coffee|spreadsheet|printer|email|emails|teams call)\b"
 )
 
@@ -143,14 +178,20 @@ def adjust(text: str, start: int, end: int, category: str, level: int) -> tuple[
     clause = before
     for mark in _CLAUSE_END.finditer(before):
         clause = before[mark.end() :]
-    if _NEGATED.search(clause) and not _NOT_NEGATED.search(clause):
+    denied = _NEGATED.search(clause) and not _NOT_NEGATED.search(clause) and not _COMPARED.search(after)
+    if denied or _DENIED_AFTER.search(after):
         level -= 1
         notes.append(NEGATED)
     around = before + " | " + after
-    if _PAST.search(around) and not _PRESENT.search(around):
+    sentence = _SENTENCE_END.split(before)[-1] + " | " + _SENTENCE_END.split(after)[0]
+    if (
+        _PAST.search(sentence)
+        and not _PRESENT.search(_WELL_NOW.sub("", around))
+        and not _PRESENT.search(text[start:end])
+    ):
         level -= 1
         notes.append(PAST)
-    if _QUOTED.search(around) or (before.count('"') % 2 and '"' in after):
+    if _QUOTED.search(_NOT_QUOTED.sub("", around)) or (before.count('"') % 2 and '"' in after):
         level -= 1
         notes.append(QUOTED)
     # A joke about a trifle. Only below urgent: "lol" after a plan is how people say the hardest thing.

@@ -95,7 +95,7 @@ class Embedder:
             for stretch in self._stretches(text):
                 stretches.append(stretch)
                 owners.append(place)
-        rows = np.zeros((len(stretches), DIMENSIONS), dtype=np.float32)
+        rows: Any = np.zeros((len(stretches), DIMENSIONS), dtype=np.float32)
         # Like lengths together, so that little is worked out on what only fills up.
         order = sorted(range(len(stretches)), key=lambda place: len(stretches[place]))
         for at in range(0, len(order), AT_ONCE):
@@ -115,8 +115,8 @@ class Embedder:
     def _forward(self, stretches: Sequence[Sequence[int]]) -> Floats:
         """(stretches, DIMENSIONS): the mean over each stretch's tokens, of length 1."""
         longest = max(map(len, stretches))
-        ids = np.zeros((len(stretches), longest), dtype=np.int64)
-        mask = np.zeros((len(stretches), longest), dtype=np.float32)
+        ids: Any = np.zeros((len(stretches), longest), dtype=np.int64)
+        mask: Any = np.zeros((len(stretches), longest), dtype=np.float32)
         for row, stretch in enumerate(stretches):
             ids[row, : len(stretch)] = stretch
             mask[row, : len(stretch)] = 1

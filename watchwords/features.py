@@ -50,6 +50,8 @@ def word_of(token: str) -> tuple[str, bool]:
 
     Digits are all one digit: which number it is belongs to the lists.
     """
+    if token.isalpha():  # nine in ten: the same without three expressions, 0.2 us instead of 0.6
+        return token[:_LONGEST_WORD], False
     ends = _ENDS.search(token) is not None
     word = _EDGES.sub("", token)
     if not word:
@@ -57,12 +59,10 @@ def word_of(token: str) -> tuple[str, bool]:
     return _DIGIT.sub("0", word[:_LONGEST_WORD]), ends
 
 
-def pieces_of(word: str) -> Iterator[str]:
+def pieces_of(word: str) -> list[str]:
     """Every run of three or four letters of a word, its borders being spaces."""
     bordered = f" {word} "
-    for size in PIECES:
-        for start in range(len(bordered) - size + 1):
-            yield bordered[start : start + size]
+    return [bordered[start : start + size] for size in PIECES for start in range(len(bordered) - size + 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,9 @@ from typing import Any
 
 import re2
 
+from watchwords.keys import alternatives_of
 from watchwords.normalise import fold
+from watchwords.prepared import is_proven
 from watchwords.slots import SlotError, compile_slots
 
 LISTS = Path(__file__).parent / "lists"
@@ -30,6 +32,9 @@ _FRAGMENT = re.compile(r"%([a-z_]+)%")
 MANY_VALUED = ("phrases", "slots", "match", "no_match", "exceptions", "unless")
 ENTRY_FIELDS = ("id", "category", "level", "pattern", "reason", "source", "reviewer", "review_date", *MANY_VALUED)
 _MOST_EXPANSIONS = 20_000
+# Options for the linear-time engine, under which it logs nothing.
+_QUIET = re2.Options()
+_QUIET.log_errors = False
 # A letter, a digit or a picture.
 _SAYS_SOMETHING = re.compile(r"[^\W_]|[\u2001-\U0010ffff]")
 
@@ -286,8 +291,10 @@ def _pattern(written: str, fragments: dict[str, str], where: str) -> str:
     pattern = written
     for _ in range(3):
         pattern = _FRAGMENT.sub(fill, pattern)
+    if is_proven(pattern):
+        return pattern
     try:
-        empty = compiled(pattern).search(b"") is not None
+        empty = any(compiled(part).search(b"") is not None for part in alternatives_of(pattern))
     except UnicodeEncodeError as error:
         raise LexiconError(f"{where}: a pattern sees folded text and must be ASCII; use phrases for emoji") from error
     except re2.error as error:
@@ -308,7 +315,3 @@ def compiled(pattern: str) -> "re2._Regexp[bytes]":
         UnicodeEncodeError: it is not ASCII.
     """
     return re2.compile(pattern.encode("ascii"), _QUIET)
-
-
-_QUIET = re2.Options()
-_QUIET.log_errors = False

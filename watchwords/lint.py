@@ -4,11 +4,14 @@ talk, and examples that are not answered as they say. Every problem is told, not
 
 from collections.abc import Sequence
 from datetime import date
+from itertools import islice
 from pathlib import Path
 
 from watchwords.common import load_common_words
+from watchwords.keys import bare
 from watchwords.lexicon import LISTS, Entry, Lexicon, LexiconError, compiled, content_version, parse_lists
 from watchwords.matcher import Matcher
+from watchwords.prepared import parts_of
 
 # An everyday word at this price or below is in half of all messages; an entry that is no more than one finds nothing.
 _TOO_COMMON = 2.5
@@ -92,11 +95,14 @@ def _too_broad(entries: Sequence[Entry]) -> list[LexiconError]:
     common = [word for word, price in load_common_words().items() if price is not None and price <= _TOO_COMMON]
     broad = frozenset(common) | {"i", "a"}
     talk = " ".join(sorted(broad)).encode("ascii")
+    bare_talk = bare(talk)
     problems = []
     for entry in entries:
         found = [p for p in entry.phrases if p in broad or (len(p) < _SHORTEST_ALONE and p.isascii() and p.isalpha())]
-        if not found and entry.pattern and (place := compiled(entry.pattern).search(talk)) is not None:
-            found = [place.group().decode("ascii")]
+        for part in parts_of(entry.pattern) if entry.pattern and not found else ():
+            # Of most the keys are seldom, and there is no need to have them compiled.
+            if part.keys is None or any(key in bare_talk for key in part.keys.first):
+                found += [place.group().decode("ascii") for place in islice(compiled(part.written).finditer(talk), 1)]
         if found:
             problems.append(
                 LexiconError(

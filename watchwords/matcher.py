@@ -7,7 +7,6 @@ thousand phrases as against thirty. Only patterns that the set reports are looke
 import re
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 import ahocorasick_rs
@@ -96,6 +95,7 @@ class Matcher:
         # text, and offsets in bytes are then offsets in the view.
         patterned = [entry for entry in lexicon.entries if entry.pattern]
         self._patterned = tuple(means[entry.id] for entry in patterned)
+        self._most = tuple([MOST_CONTACTS + 1 if entry.category == "P" else MOST_OF_ONE for entry in patterned])
         self._patterns = Patterns([entry.pattern for entry in patterned])
         self._reader = Reader(_vocabulary(lexicon))
 
@@ -132,7 +132,9 @@ class Matcher:
         return self._read(text, idioms=False)
 
     def entries_in(self, text: str) -> frozenset[str]:
-        """The ids of all entries in the text, idioms included; for checking lists and explaining them."""
+        """The ids of all entries in the text, idioms included; for checking lists and explaining them. No context is
+        read: it changes levels only.
+        """
         return frozenset(match.entry_id for match in self._read(text, idioms=True).matches)
 
     def _read(self, text: str, idioms: bool) -> Reading:
@@ -181,7 +183,7 @@ class Matcher:
                 if not _take(known, first, last):
                     continue
                 level, notes = entry.level, _NO_NOTES
-                if level > 1 and in_context < MOST_IN_CONTEXT:
+                if level > 1 and in_context < MOST_IN_CONTEXT and not idioms:
                     in_context += 1
                     level, notes = adjust(view.text, start, end, entry.category, entry.level)
                 if level == 2 and jest is not None and jest.hold(first, last):
@@ -203,16 +205,10 @@ class Matcher:
             if index < len(PLAIN) and len(found.slang) < MOST_SLANG and text[end : end + 1] not in _MARKS_BETWEEN:
                 found.slang.append((start, end))
         plain = text.encode("ascii", "replace")
-        for part in self._patterns.perhaps_in(text, plain):
-            meaning = self._patterned[self._patterns.owner(part)]
-            is_contact = meaning[0][0].category == "P"
-            places = self._patterns[part].finditer(plain)
-            for place in islice(places, MOST_CONTACTS if is_contact else MOST_OF_ONE):
-                if found is None:
-                    found = _Seen()
-                found.add(meaning, place.start(), place.end())
-            if is_contact and found is not None and (rest := next(places, None)) is not None:
-                found.add(meaning, rest.start(), len(text))
+        for pattern, number, start, end in self._patterns.find(plain, self._most):
+            if found is None:
+                found = _Seen()
+            found.add(self._patterned[pattern], start, len(text) if number == MOST_CONTACTS else end)
         return found
 
 

@@ -40,6 +40,9 @@ CONCERN, URGENT, GREY = "concern", "urgent", "grey"
 HEADS = (CONCERN, URGENT, GREY, *CATEGORIES)
 
 _CACHE_SIZE = 50_000
+# Bytes of a packed weight and of a row of them, and what stands for no weight.
+_LANE, _ZERO = 3, 128
+_ROW, _LANE_MASK, _SHIFTS = _LANE * len(HEADS), (1 << 8 * _LANE) - 1, range(0, 8 * _LANE * len(HEADS), 8 * _LANE)
 _KEY_BYTES = 5
 
 
@@ -86,12 +89,13 @@ class Share:
     weight: float
 
 
-_Part = tuple[int, int, Sequence[float], int]
+# What one stretch of tokens adds to the concern before it is scaled: half-open token range, weight.
+_Part = tuple[int, int, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model has to say of one stretch of a text: log odds by head, and what they are made of."""
+    """What the model has to say of one stretch of a text: log odds by head, and what adds to the concern."""
 
     odds: Mapping[str, float]
     parts: Sequence[_Part]
@@ -99,8 +103,8 @@ class Answer:
 
     def shares(self, most: int) -> tuple[Share, ...]:
         """The stretches of one to three tokens that add most to the concern, heaviest first, at most `most`."""
-        heavy = sorted((part for part in self.parts if part[2][0] > 0), key=lambda part: -part[2][0])[:most]
-        return tuple(Share(first, last, row[0] * self.scale) for first, last, row, _ in heavy)
+        heavy = sorted((part for part in self.parts if part[2] > 0), key=lambda part: -part[2])[:most]
+        return tuple(Share(first, last, weight * self.scale) for first, last, weight in heavy)
 
 
 class Model:
@@ -142,7 +146,7 @@ class Model:
         self._pieces = dict(zip(names, pieces.column(0), strict=True))
         self._piece_places = {name: place for place, name in enumerate(names)}
         self._words: dict[str, tuple[int, float, bool]] = {}
-        self._strange: dict[str, Sequence[float]] = {}
+        self._strange: dict[str, tuple[int, int]] = {}
 
     @classmethod
     def load(cls, path: Path = MODEL_FILE) -> "Model":
@@ -172,7 +176,8 @@ class Model:
 
     def word_weight(self, word: str) -> float:
         """What one word by itself adds to the sum of a stretch."""
-        return self._row_of(word, key_of(word))[0]
+        weight = self._known.get(key_of(word))
+        return self._by_pieces(word) if weight is None else weight
 
     def run_weight(self, run: int) -> float:
         """What a run of two or three words adds to the sum of a stretch; 0 for one that was not learnt."""
@@ -221,11 +226,10 @@ class Model:
 
     def answer(self, text: str, weighed: Weighed, rules: Sequence[str]) -> "Answer":
         """Every head's log odds for the part of a view that was weighed, the lists' share included."""
-        parts = self._parts(text, weighed)
-        words = sum(part[3] for part in parts)
-        scale = 1 / math.sqrt(words + EXTRA_WORDS)
-        columns = zip(*(part[2] for part in parts), strict=True) if parts else [(0.0,)] * len(HEADS)
-        odds = [bias + sum(column) * scale for bias, column in zip(self._bias, columns, strict=True)]
+        parts, count, sums = self._sums(text, weighed)
+        scale = 1 / math.sqrt(count + EXTRA_WORDS)
+        columns = zip(self._bias, *sums, strict=True)
+        odds = [bias + (words + runs + pieces) * scale for bias, words, runs, pieces in columns]
         odds[0] = weighed.concern
         for name in rules:
             if name in self._rules:
@@ -251,70 +255,90 @@ class Model:
             key = key_of(text)
             weight = self._known.get(key)
             if weight is None:
-                pieces = self._pieces.get
-                weight = sum(pieces(piece, 0.0) for piece in pieces_of(text))
+                weight = self._by_pieces(text)
             answer = (key, weight, ends)
         self._words[token] = answer
         return answer
 
-    def _parts(self, text: str, weighed: Weighed) -> list[_Part]:
-        """Every word and known run of a stretch of tokens: (first token, last token, all heads' weights, words)."""
+    def _by_pieces(self, word: str) -> float:
+        """The share of concern of a word that was not learnt."""
+        pieces = self._pieces.get
+        return sum([pieces(piece, 0.0) for piece in pieces_of(word)])
+
+    def _sums(self, text: str, weighed: Weighed) -> tuple[list[_Part], int, tuple[list[float], ...]]:
+        """Every word and known run of a stretch of tokens with its share of concern; how many words they are; and the
+        sums of the weights of words, runs and pieces of words, for each head.
+        """
         parts: list[_Part] = []
-        known, runs = self._words, self._run_rows
-        has_run, row_of_run, words = runs.places.get, runs.row, self._word_rows.get
+        known, words, runs, pieces = self._words, self._word_rows, self._run_rows, self._piece_rows
+        has_word, has_run, weight_of_run = words.places.get, runs.places.get, self._runs
+        of_words = of_runs = of_pieces = word_rows = run_rows = piece_rows = count = 0
         before, pair, since = START, 0, 0
         # The places of the last two words before this one in its sentence.
         second = first = 0
         for place, token in enumerate(text.split()[weighed.first : weighed.last], weighed.first):
-            word = known.get(token)
-            key, _, last = self._learn(token) if word is None else word
+            key, weight, last = known.get(token) or self._learn(token)
             if key:
                 since += 1
-                weights = self._strange.get(token)
-                if weights is None and (weights := words(key)) is None:
-                    weights = self._remember(token, key)
-                parts.append((place, place + 1, weights, 1))
+                count += 1
+                if (row := has_word(key)) is not None:
+                    of_words += words.packed(row)
+                    word_rows += 1
+                else:
+                    packed, rows = self._strange.get(token) or self._pack_pieces(token)
+                    of_pieces += packed
+                    piece_rows += rows
+                parts.append((place, place + 1, weight))
                 run = (before * STEP + key) & MASK
                 if (row := has_run(run)) is not None:
-                    parts.append((first if since > 1 else place, place + 1, row_of_run(row), 0))
-                if (row := has_run((pair * STEP + key) & MASK)) is not None:
-                    begin = (place, first, second)[min(since, 3) - 1]
-                    parts.append((begin, place + 1, row_of_run(row), 0))
+                    of_runs += runs.packed(row)
+                    run_rows += 1
+                    parts.append((first if since > 1 else place, place + 1, weight_of_run[run]))
+                triple = (pair * STEP + key) & MASK
+                if (row := has_run(triple)) is not None:
+                    of_runs += runs.packed(row)
+                    run_rows += 1
+                    parts.append(((place, first, second)[min(since, 3) - 1], place + 1, weight_of_run[triple]))
                 before, pair = key, run
                 second, first = first, place
             if since and (last or since >= WINDOW_WORDS or place == weighed.last - 1):
-                if (row := has_run((before * STEP + END) & MASK)) is not None:
-                    parts.append((first, first + 1, row_of_run(row), 0))
-                if (row := has_run((pair * STEP + END) & MASK)) is not None:
-                    parts.append((second if since > 1 else first, first + 1, row_of_run(row), 0))
+                ends = (before * STEP + END) & MASK, (pair * STEP + END) & MASK
+                for run, begin in zip(ends, (first, second if since > 1 else first), strict=True):
+                    if (row := has_run(run)) is not None:
+                        of_runs += runs.packed(row)
+                        run_rows += 1
+                        parts.append((begin, first + 1, weight_of_run[run]))
                 before, pair, since = START, 0, 0
-        return parts
+        sums = words.sums(of_words, word_rows), runs.sums(of_runs, run_rows), pieces.sums(of_pieces, piece_rows)
+        return parts, count, sums
 
-    def _remember(self, token: str, key: int) -> Sequence[float]:
-        """The weights of a token whose word was not learnt; remembered, and bounded."""
+    def _pack_pieces(self, token: str) -> tuple[int, int]:
+        """The packed sum of the pieces of a token whose word was not learnt, and how many they are; remembered, and
+        bounded.
+        """
         if len(self._strange) >= _CACHE_SIZE:
             self._strange.clear()
-        weights = self._strange[token] = self._row_of(word_of(token)[0], key)
-        return weights
-
-    def _row_of(self, word: str, key: int) -> Sequence[float]:
-        row = self._word_rows.get(key)
-        if row is not None:
-            return row
-        places = [self._piece_places[piece] for piece in pieces_of(word) if piece in self._piece_places]
-        rows = [self._piece_rows.row(place) for place in places]
-        return [sum(column) for column in zip(*rows, strict=True)] if rows else [0.0] * len(HEADS)
+        known = self._piece_places
+        places = [known[piece] for piece in pieces_of(word_of(token)[0]) if piece in known]
+        answer = self._strange[token] = sum(map(self._piece_rows.packed, places)), len(places)
+        return answer
 
 
 class _Table:
-    """Rows of one weight for each head, stored as whole numbers of -127 to 127 with one scale for each head."""
+    """Rows of one weight for each head, stored as whole numbers of -127 to 127 with one scale for each head.
+
+    Rows are added as one whole number each, 24 bits for each head. An answer takes as long as with rows of floats that
+    are kept once met (40 us), but those were 31 MB after the corpus, and these are 2 (November 2026).
+    """
 
     def __init__(self, keys: Sequence[int], weights: "array[int]", scales: Sequence[float]) -> None:
         self.keys = keys
+        self.places = {key: place for place, key in enumerate(keys)}
         self._weights = weights
         self._scales = scales
-        self.places = {key: place for place, key in enumerate(keys)}
-        self._rows: dict[int, Sequence[float]] = {}
+        lanes = bytearray(_LANE * len(weights))
+        lanes[::_LANE] = bytes([(weight + _ZERO) & 255 for weight in weights])
+        self._lanes = bytes(lanes)
 
     @classmethod
     def read(cls, content: Mapping[str, Any], name: str) -> "_Table":
@@ -333,21 +357,19 @@ class _Table:
 
     def column(self, head: int) -> list[float]:
         scale = self._scales[head]
-        return [value * scale for value in self._weights[head :: len(HEADS)]]
+        # The same few numbers again and again: one object of each.
+        floats = {value: value * scale for value in range(-128, 128)}
+        return list(map(floats.__getitem__, self._weights[head :: len(HEADS)]))
 
-    def row(self, place: int) -> Sequence[float]:
-        known = self._rows.get(place)
-        if known is None:
-            if len(self._rows) >= _CACHE_SIZE:
-                self._rows.clear()
-            start = place * len(HEADS)
-            whole = self._weights[start : start + len(HEADS)]
-            known = self._rows[place] = tuple(map(mul, whole, self._scales))
-        return known
+    def packed(self, place: int) -> int:
+        """A row as one whole number; sums of at most 65,000 of them are for `sums`."""
+        return int.from_bytes(self._lanes[place * _ROW : place * _ROW + _ROW], "little")
 
-    def get(self, key: int) -> Sequence[float] | None:
-        place = self.places.get(key)
-        return None if place is None else self.row(place)
+    def sums(self, packed: int, rows: int) -> list[float]:
+        """For each head the sum of so many rows."""
+        zero = rows * _ZERO
+        wholes = [(packed >> shift & _LANE_MASK) - zero for shift in _SHIFTS]
+        return list(map(mul, wholes, self._scales))
 
 
 def pack(numbers: bytes) -> str:

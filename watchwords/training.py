@@ -52,7 +52,7 @@ WEIGHT_OF_GREY, WEIGHT_OF_WINDOW = 0.6, 0.3
 # What the thresholds must keep, on messages of unseen families: of texts that the model alone calls 2 or more and that
 # are not grey, the part that is; such alerts and grey findings in a thousand ordinary messages; of texts called 3, the
 # part that is.
-LEAST_PPV, MOST_ALERTS, MOST_GREY, LEAST_URGENT = 0.80, 1.5 / 1000, 20 / 1000, 0.75
+LEAST_PPV, MOST_ALERTS, MOST_GREY, LEAST_URGENT = 0.80, 0.5 / 1000, 20 / 1000, 0.75
 # Of what would be noticed, the part that may be lost by asking one question first.
 LOST_AT_GATE = 0.03
 
@@ -393,7 +393,7 @@ _UNIT = 1 / (3 * math.sqrt(3))
 def _fit(prepared: _Prepared, texts: Any, *, held_out: bool) -> tuple[Floats, Floats]:
     """Weights (features by heads; those of the rules last) and biases, learnt from some of the texts."""
     samples = prepared.samples
-    chosen = np.zeros(len(samples), dtype=bool)
+    chosen: Any = np.zeros(len(samples), dtype=bool)
     chosen[texts] = True
     levels = np.array([sample.level for sample in samples])
     # Of a long text that concerns nobody every stretch concerns nobody; which stretch of another does is not known.

@@ -116,7 +116,7 @@ def _folds(samples: Sequence[Sample]) -> Iterator[tuple[Any, Any]]:
 
 def _fit(samples: Sequence[Sample], embedded: Embedded, texts: Any, asked: Sequence[str]) -> tuple[Floats, Floats]:
     """Weights (dimensions by questions) and biases, learnt from some of the texts."""
-    chosen = np.zeros(len(samples), dtype=bool)
+    chosen: Any = np.zeros(len(samples), dtype=bool)
     chosen[texts] = True
     rows = np.flatnonzero(chosen[embedded.text_of_row])
     of_text = embedded.text_of_row[rows]

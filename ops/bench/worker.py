@@ -48,7 +48,7 @@ class _Unread:
 
 
 def _without_filter(
-    settings: Settings, watch: service.Watch | None = None, now_ns: Callable[[], int] = time.monotonic_ns
+    settings: Settings, watch: service.Watch | None = None, now_ns: Callable[[], int] = time.thread_time_ns
 ) -> Screening:
     return cast(Screening, _Unread(build_screening(settings, watch, now_ns)))
 

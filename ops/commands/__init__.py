@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from ops.commands import bench, keeping, lists, people, running, torture
+from ops.commands import audit, bench, keeping, lists, people, replaying, running, torture
 
 app = typer.Typer(
     help="Evenkeel: real-time chat and moderation for a digital talking-therapies service.",
@@ -22,6 +22,7 @@ app = typer.Typer(
 for name, group in (
     ("user", people.user),
     ("shift", people.shift),
+    ("audit", audit.group),
     ("rota", people.rota),
     ("watchwords", lists.watchwords),
     ("bench", bench.group),
@@ -37,6 +38,7 @@ for command in (
     running.doctor,
     keeping.backup,
     keeping.restore,
+    replaying.replay,
 ):
     app.command()(command)
 

@@ -63,7 +63,7 @@ def restore(
         "cases_closed_before": list(found.closed_before),
         "keys_erased": found.erased,
         "sessions_ended": found.sessions,
-        "audit_breaks": [{"writer": b.writer, "n": b.n, "what": b.what} for b in found.breaks],
+        "audit_breaks": [{"writer": b.writer, "n": b.n, "what": b.what} for b in found.audit.breaks],
     }
     lines = [
         f"{done.rows.total():,} rows restored, as of {from_us(done.head.taken_us):%d %b %Y %H:%M:%S} UTC.",
@@ -73,7 +73,7 @@ def restore(
         *[f"  {case}" for case in found.raised],
         f"{len(found.closed_before)} cases were closed in the day before the backup and stay closed:",
         *[f"  {case}" for case in found.closed_before],
-        *[f"AUDIT CHAIN BROKEN: writer {b.writer}, row {b.n}, {b.what}" for b in found.breaks],
+        *[f"AUDIT CHAIN BROKEN: writer {b.writer}, row {b.n}, {b.what}" for b in found.audit.breaks],
         "What you must do now:",
         "  1. Tell the clinical lead from when to when messages are lost: people may have written in distress.",
         "  2. `evenkeel doctor`; put people on duty (`evenkeel shift add`): shifts are as they were then.",

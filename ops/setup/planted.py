@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TEST_TIMEOUT_S = 300.0
 
 _HEADER = re.compile(r"^Test: (\S+\.py::\S.*)$", re.MULTILINE)
-_SET_UP = (".venv", "clients/web/node_modules", "clients/web/built")
+_SET_UP = (".venv", "clients/web/node_modules", "clients/web/built", "watchwords/built")
 _GREEN, _RED = 0, 1
 
 

@@ -30,6 +30,7 @@ from ops.torture.slow import run_slow
 from ops.torture.soak import run_soak
 from ops.torture.stop.campaign import run_stops
 from ops.torture.storm import run_storm
+from ops.torture.tamper import run_tampering
 from ops.torture.writers import run_writers
 
 Progress = Callable[[int, str], None]
@@ -145,6 +146,10 @@ async def _soak(folder: Path, count: int, seed: int, progress: Progress) -> Fact
     return (await run_soak(folder, minutes=count, seed=seed, progress=progress)).facts()
 
 
+async def _audit(folder: Path, count: int, seed: int, progress: Progress) -> Facts:
+    return (await run_tampering(folder, tamperings=count, seed=seed, progress=progress)).facts()
+
+
 async def _oneway(folder: Path, count: int, seed: int, progress: Progress) -> Facts:
     return (await run_oneway(folder, faults=count, seed=seed, progress=progress)).facts()
 
@@ -191,6 +196,7 @@ CAMPAIGNS: Final[Mapping[str, Campaign]] = {
     "limits": Campaign("no room on the disk, no descriptors: refused clearly, help goes on, well again", 9, _limits),
     "canaries": Campaign("what people say and prove themselves with is in no log, number or answer", 200, _canaries),
     "filter": Campaign("the filter fails wherever it can: held or refused, never shown", 1_000, _filter),
+    "audit": Campaign("the audit tampered with, without its key: each found", 1_000, _audit, "tamperings"),
     "simulate": Campaign("every promise over simulated servers, by one seed after the other", 10_000, _simulate),
     "acks": Campaign("the ack cut off after the commit: one row each, one place each", 10_000, _acks, "messages"),
     "writers": Campaign(

@@ -60,6 +60,7 @@ _ONE_BY_ONE: Final = MappingProxyType(
         "clock": "Let clocks jump, and live through both nights in which they are set; each call comes once, in time.",
         "limits": "Take the room on the disk, or the descriptors, away; no sender may be deceived, help has to go on.",
         "filter": "Let the filter fail wherever it can; no member may be shown what it did not check.",
+        "audit": "Change, cut and swap rows of the audit, hashes worked out anew or not; each must be found.",
         "canaries": "Send words that nobody else says down every path; none may be found in a log, a number or a file.",
     }
 )

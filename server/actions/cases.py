@@ -164,7 +164,8 @@ def _carry_out(
         changes |= _closing(tx, services, requester, row, command)
     version = cases.update_case(tx, row, **changes)
     _move_timer(tx, services, row, duty, act, requester)
-    cases.add_history(tx, row.id, act, actor=requester.account, detail=command.outcome or "")
+    about = command.message if act in _MESSAGE_ACTS else None
+    cases.add_history(tx, row.id, act, actor=requester.account, detail=command.outcome or "", message=about)
     tx.audit(AuditEntry(f"case_{act}", "case", row.id, request_id, requester.account, command.outcome or ""))
     tell_case(tx, row.id, role)
     for notice_id, recipient in calls:

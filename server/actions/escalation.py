@@ -369,7 +369,12 @@ def _record(tx: Tx, call: Row[Any], delivery: Delivery, *, final: bool = False) 
     if row.state != "pending":
         if row.state == "failed" and delivery is Delivery.SENT and call.channel != PAGE_CHANNEL:
             # A newer call took its place while it was under way: it was made all the same.
-            tx.conn.execute(update(notice).where(notice.c.id == call.id).values(state="sent", attempted_at=tx.now))
+            tx.conn.execute(
+                update(notice)
+                .where(notice.c.id == call.id)
+                .values(state="sent", attempts=row.attempts + 1, attempted_at=tx.now)
+            )
+            cases.add_notice_event(tx, call.id, "sent")
         return False
     values: dict[str, Any] = {"attempts": row.attempts + 1, "attempted_at": tx.now}
     if delivery is Delivery.SENT:
@@ -380,4 +385,7 @@ def _record(tx: Tx, call: Row[Any], delivery: Delivery, *, final: bool = False) 
     else:
         values["retry_at"] = tx.now + cases.RETRY_AFTER
     tx.conn.execute(update(notice).where(notice.c.id == call.id).values(**values))
+    cases.add_notice_event(tx, call.id, "sent" if delivery is Delivery.SENT else "tried")
+    if values.get("state") not in (None, "sent"):
+        cases.add_notice_event(tx, call.id, values["state"])
     return True

@@ -2,7 +2,8 @@
 
 A room goes through the room gate. An inbox is its owner's alone. A staff feed belongs to roles; which, is in
 `auth.permissions`. What staff are given of a room leaves an audit row before they see it: one a join, a resume or a
-page of history.
+page of history. So does a look at the queue, which names members and holds no word of theirs; but where rows can not be
+written, nobody is kept from the queue.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import structlog
 from msgspec.structs import replace
 from sqlalchemy import Connection, Row
 
@@ -30,7 +32,7 @@ from server.actions.rooms import belong, must_enter, reach_room
 from server.actions.services import Services
 from server.auth.permissions import FeedKind, may_follow, require
 from server.auth.requester import Requester
-from server.errors import BadRequest, NotFound
+from server.errors import BadRequest, NotFound, Unavailable
 from server.feeds import Audience, FeedEvent, Following
 from server.ids import STAFF_CLINICAL, STAFF_FEEDS, STAFF_LEAD, inbox_feed, new_id, room_feed
 from server.protocol.frames import (
@@ -50,6 +52,9 @@ from server.rooms import is_staff_of
 from server.store import cases, duty, feeds, log, rooms
 from server.store.unit import AuditEntry, Head, Tx
 
+log_lines = structlog.get_logger()
+# As the audit names the queue of a facilitator, which is no feed.
+OWN_GROUPS = "own groups"
 NO_FEED = "There is no such feed, or it is not open to you."
 
 
@@ -92,7 +97,18 @@ async def follow(
         await belong(services, requester, name)
     if following.joined.room is not None:
         await _record_read(services, requester, following.audience, following.joined.room, "join", request_id)
+    elif name in STAFF_FEEDS:
+        await _record_queue(services, requester, name, request_id)
     return following
+
+
+async def _record_queue(services: Services, requester: Requester, name: str, request_id: str | None) -> None:
+    """Leave the row of a look at the queue. Whoever is on duty has to see who waits, with a full disk too."""
+    entry = AuditEntry("queue_read", "feed", name, request_id or new_id(), requester.account)
+    try:
+        await services.store.write(lambda tx: tx.audit(entry))
+    except Unavailable as error:
+        log_lines.error("queue_read_not_recorded", error=error.error_code)
 
 
 async def _record_read(
@@ -175,8 +191,10 @@ def _visible_cases(conn: Connection, name: str) -> Sequence[Row[Any]]:
     return cases.open_cases(conn, [Side.COMMUNITY, Side.GROUP], clinical_only=False)
 
 
-async def cases_of_own_groups(services: Services, requester: Requester) -> tuple[CaseItem, ...]:
-    """The open cases of the groups that the requester facilitates; none for anybody else."""
+async def cases_of_own_groups(
+    services: Services, requester: Requester, request_id: str | None = None
+) -> tuple[CaseItem, ...]:
+    """The open cases of the groups that the requester facilitates; none for anybody else. That they looked is kept."""
 
     def read(conn: Connection) -> tuple[CaseItem, ...]:
         if requester.role is not Role.FACILITATOR:
@@ -185,6 +203,8 @@ async def cases_of_own_groups(services: Services, requester: Requester) -> tuple
         found = cases.open_cases_in(conn, Side.GROUP, {room_feed(group.id) for group in groups})
         return tuple(case_item(conn, row) for row in found)
 
+    if requester.role is Role.FACILITATOR:
+        await _record_queue(services, requester, OWN_GROUPS, request_id)
     return await services.store.read(read)
 
 

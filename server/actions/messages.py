@@ -105,7 +105,7 @@ def _tell_edit(tx: Tx, requester: Requester, side: Side, message: str) -> None:
     case = cases.open_case_of(tx.conn, requester.account, side)
     if case is not None and cases.holds_message(tx.conn, case.id, message):
         cases.update_case(tx, case)
-        cases.add_history(tx, case.id, "edited")
+        cases.add_history(tx, case.id, "edited", message=message)
         tell_case(tx, case.id, requester.role)
 
 

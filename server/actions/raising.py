@@ -119,7 +119,7 @@ def raise_case(tx: Tx, services: Services, concern: Concern) -> str:
             care=concern.care,
             care_since=tx.now if concern.care != "none" else None,
         )
-        cases.add_history(tx, case, "open", detail=concern.origin)
+        cases.add_history(tx, case, "open", detail=concern.origin, **_brought(concern))
     else:
         case = row.id
         changes: dict[str, Any] = {
@@ -134,7 +134,7 @@ def raise_case(tx: Tx, services: Services, concern: Concern) -> str:
         if concern.feed is not None:
             changes["feed"] = concern.feed
         cases.update_case(tx, row, **changes)
-        cases.add_history(tx, case, "raise", detail=concern.origin)
+        cases.add_history(tx, case, "raise", detail=concern.origin, **_brought(concern))
     for sign in why:
         cases.add_history(tx, case, sign)
     if concern.message is not None:
@@ -142,6 +142,16 @@ def raise_case(tx: Tx, services: Services, concern: Concern) -> str:
     _run_timer(tx, services.ladders, case, concern)
     tell_case(tx, case, concern.subject_role, author_too=concern.care != "none")
     return case
+
+
+def _brought(concern: Concern) -> dict[str, Any]:
+    """What the history keeps of what opened or raised a case."""
+    return {
+        "message": concern.message,
+        "level": int(concern.level),
+        "categories": "".join(concern.categories),
+        "feed": concern.feed,
+    }
 
 
 def _signs(tx: Tx, services: Services, concern: Concern) -> tuple[str, ...]:

@@ -19,12 +19,13 @@ from moderation.cases import CaseState
 from server.clock import Clock, from_us, real_us
 from server.ids import new_id
 from server.store import cases
-from server.store.audit import Break, verify
+from server.store.audit import Report, verify
 from server.store.batch import AuditChain, KnownHeads, run_batch
 from server.store.clock import db_now
 from server.store.erasures import Erasure, destroy_keys
 from server.store.hot import HotRunner
 from server.store.schema import feed, obligation, review_case, session
+from server.store.seals import AuditKey
 from server.store.store import read_mapping
 from server.store.unit import AuditEntry, Tx, Unit
 
@@ -43,7 +44,7 @@ class Reconciled:
         closed_before: cases that were closed within a day before the backup, and stay closed.
         erased: data keys destroyed again.
         sessions: how many were ended.
-        breaks: audit chains of the backup that do not hold.
+        audit: whether the audit of the backup held.
     """
 
     epoch: int
@@ -51,19 +52,20 @@ class Reconciled:
     closed_before: tuple[str, ...]
     erased: int
     sessions: int
-    breaks: tuple[Break, ...]
+    audit: Report
 
 
 def reconcile(
-    conn: Connection, operator: str, backup: str, taken_at: datetime, erasures: Sequence[Erasure]
+    conn: Connection, operator: str, backup: str, taken_at: datetime, erasures: Sequence[Erasure], key: AuditKey
 ) -> Reconciled:
     """Make the rows of a backup fit to be served, in the open transaction of `conn`; the caller commits.
 
     Args:
         backup: id of the backup, for the audit.
-        taken_at: when the backup was made, by the database's clock.
+        taken_at: when the backup was made, by the database's clock; the audit keeps it, for it explains why what was
+            signed between then and now is not there.
     """
-    breaks = tuple(verify(conn))
+    found = verify(conn, key.public)
     epoch = (real_us() - _EPOCHS_BEGIN_US) // 1_000_000
     conn.execute(update(feed).values(epoch=case((feed.c.epoch >= epoch, feed.c.epoch + 1), else_=epoch)))
 
@@ -71,12 +73,14 @@ def reconcile(
         erased = destroy_keys(tx, erasures)
         raised = _raise_again(tx)
         ended = tx.conn.execute(update(session).where(session.c.revoked_at.is_(None)).values(revoked_at=tx.now))
-        tx.audit(AuditEntry("restore", "service", backup, new_id(), operator))
+        tx.audit(AuditEntry("restore", "service", backup, new_id(), operator, taken_at.isoformat()))
         closed = _closed_since(tx.conn, taken_at - CLOSED_WITHIN)
-        return Reconciled(epoch, raised, closed, erased, ended.rowcount, breaks)
+        return Reconciled(epoch, raised, closed, erased, ended.rowcount, found)
 
     now = db_now(Clock(read_mapping(conn)))
-    (outcome,) = run_batch(conn, HotRunner(conn), [Unit(unit)], AuditChain(), now, KnownHeads(), guarded=False)
+    (outcome,) = run_batch(
+        conn, HotRunner(conn), [Unit(unit)], AuditChain(key.seal_row), now, KnownHeads(), guarded=False
+    )
     done: Reconciled = outcome.result
     return done
 

@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
+import structlog
 
+from server.actions.auditing import SignedHead, sign_head_now
 from server.actions.draining import Draining, allow_drain
 from server.actions.operating import AddedPerson, AddedShift, add_person, add_shift
+from server.actions.replaying import RecordedReplay, record_replay
 from server.actions.rota_view import ShownRota, show
 from server.actions.services import Services
 from server.actions.wordlists.backtests import BegunTrial, TrialFigures, begin_back_test, figures
 from server.errors import BadRequest
+from server.ids import new_id
 
 
 class AddPerson(msgspec.Struct, frozen=True, tag="add_person", tag_field="t", forbid_unknown_fields=True):
@@ -63,8 +67,19 @@ class AskTrial(msgspec.Struct, frozen=True, tag="ask_trial", tag_field="t", forb
     trial: str
 
 
-Command = AddPerson | AddShift | AskRota | Drain | BackTest | AskTrial
-Answer = AddedPerson | AddedShift | ShownRota | Draining | BegunTrial | TrialFigures
+class SignHead(msgspec.Struct, frozen=True, tag="sign_head", tag_field="t", forbid_unknown_fields=True):
+    """Sign a head of the audit and publish it; answered with `SignedHead`."""
+
+
+class RecordReplay(msgspec.Struct, frozen=True, tag="record_replay", tag_field="t", forbid_unknown_fields=True):
+    """Record that the operator replays a case: `how` is "command" or "export". Answered with `RecordedReplay`."""
+
+    case: str
+    how: Literal["command", "export"]
+
+
+Command = AddPerson | AddShift | AskRota | Drain | BackTest | AskTrial | SignHead | RecordReplay
+Answer = AddedPerson | AddedShift | ShownRota | Draining | BegunTrial | TrialFigures | SignedHead | RecordedReplay
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,12 +127,20 @@ async def run(services: Services, operator: str, command: Command, running: Runn
             return await begin_back_test(services, operator, command.version, command.days)
         case AskTrial():
             return await figures(services, command.trial)
+        case SignHead():
+            return await sign_head_now(services, operator, _request_id())
+        case RecordReplay():
+            return await record_replay(services, operator, command.case, command.how, _request_id())
         case Drain():
             if running is None:
                 raise BadRequest("No service is running here.", code="not_running")
             allowed = await allow_drain(services, operator, running.service, command.reason)
             running.stop()
             return allowed
+
+
+def _request_id() -> str:
+    return structlog.contextvars.get_contextvars().get("request_id") or new_id()
 
 
 def _hours(hours: float) -> timedelta:

@@ -107,6 +107,7 @@ _ROUTES: Final = {
     "route.on_call": Rule(CASE_STAFF),
     "route.case": Rule(CASE_STAFF),
     "route.act": Rule(CASE_STAFF, csrf=True),
+    "route.replay": Rule(LEADS),
     "route.review": Rule(MODERATION),
     "route.review_judge": Rule(MODERATION, csrf=True),
     "route.quality": Rule(LEADS),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -45,7 +45,7 @@ _HEADS: Final = Hot(
 )
 _AUDIT: Final = Hot(
     insert(audit),
-    ("writer", "n", "at", "actor", "act", "subject_kind", "subject", "detail", "request_id", "prev", "hash"),
+    ("writer", "n", "at", "actor", "act", "subject_kind", "subject", "detail", "request_id", "prev", "hash", "seal"),
 )
 
 
@@ -61,8 +61,9 @@ class Outcome:
 
 @dataclass(slots=True)
 class AuditChain:
-    """The end of this writer's chain. Each row's hash covers the row and the hash before it."""
+    """The end of this writer's chain. Each row's hash covers the row and the hash before it; `sign` seals the hash."""
 
+    sign: Callable[[bytes], bytes]
     writer: str = field(default_factory=new_id)
     n: int = 0
     hash: bytes = bytes(32)
@@ -87,6 +88,7 @@ class AuditChain:
                     entry.request_id,
                     prev,
                     digest,
+                    self.sign(digest),
                 )
             )
             prev = digest

@@ -26,6 +26,7 @@ from server.store.schema import (
     finding,
     message,
     notice,
+    notice_event,
     obligation,
     review_case,
 )
@@ -152,11 +153,31 @@ def add_message(tx: Tx, case: str, message: str, level: int, origin: str) -> boo
     return True
 
 
-def add_history(tx: Tx, case: str, act: str, actor: str | None = None, detail: str = "") -> None:
-    """Append a line to a case's history."""
+def add_history(
+    tx: Tx,
+    case: str,
+    act: str,
+    actor: str | None = None,
+    detail: str = "",
+    message: str | None = None,
+    **brought: Any,
+) -> None:
+    """Append a line to a case's history, about `message` where there is one.
+
+    `brought`: level, categories and feed of what opened or raised it, so that it can be shown as it was (`replay`).
+    """
     n = tx.conn.execute(select(func.max(case_history.c.n)).where(case_history.c.case == case)).scalar_one()
     tx.conn.execute(
-        insert(case_history).values(case=case, n=(n or 0) + 1, at=tx.now, actor=actor, act=act, detail=detail)
+        insert(case_history).values(
+            case=case,
+            n=(n or 0) + 1,
+            at=tx.now,
+            actor=actor,
+            act=act,
+            detail=detail,
+            message=message,
+            **brought,
+        )
     )
 
 
@@ -210,7 +231,15 @@ def ringing(conn: Connection, recipient: str, channel: str) -> list[str]:
 def answer_calls(tx: Tx, obligation_id: str) -> None:
     """A named person has taken it: what was made to ring for it rings no more, whatever the ladder does next."""
     made = (notice.c.obligation == obligation_id) & (notice.c.state == "sent")
+    for call in list(tx.conn.execute(select(notice.c.id).where(made).order_by(notice.c.id)).scalars()):
+        add_notice_event(tx, call, "answered")
     tx.conn.execute(update(notice).where(made).values(state="answered"))
+
+
+def add_notice_event(tx: Tx, notice_id: str, what: str) -> None:
+    """Append what became of a call."""
+    n = tx.conn.execute(select(func.max(notice_event.c.n)).where(notice_event.c.notice == notice_id)).scalar_one()
+    tx.conn.execute(insert(notice_event).values(notice=notice_id, n=(n or 0) + 1, at=tx.now, what=what))
 
 
 def calls_of(conn: Connection, obligation_id: str, channel: str) -> list[tuple[str, str]]:
@@ -326,19 +355,19 @@ def insert_notice(tx: Tx, **values: Any) -> str | None:
     if known is not None:
         return None
     # The newer call takes the place of an older one to the same person that never got through.
-    tx.conn.execute(
-        update(notice)
-        .where(
-            notice.c.obligation == values["obligation"],
-            notice.c.recipient == values["recipient"],
-            notice.c.channel == values["channel"],
-            notice.c.cycle < values["cycle"],
-            notice.c.state == "pending",
-        )
-        .values(state="failed")
+    older = (
+        (notice.c.obligation == values["obligation"])
+        & (notice.c.recipient == values["recipient"])
+        & (notice.c.channel == values["channel"])
+        & (notice.c.cycle < values["cycle"])
+        & (notice.c.state == "pending")
     )
+    for call in list(tx.conn.execute(select(notice.c.id).where(older).order_by(notice.c.id)).scalars()):
+        add_notice_event(tx, call, "failed")
+    tx.conn.execute(update(notice).where(older).values(state="failed"))
     id_ = new_id()
     tx.conn.execute(insert(notice).values(id=id_, state="pending", attempts=0, retry_at=values["due_at"], **values))
+    add_notice_event(tx, id_, "planned")
     return id_
 
 

@@ -139,11 +139,11 @@ class SqliteDatabase:
 
     is_shared = False
 
-    def __init__(self, url: URL, now: DbNow) -> None:
+    def __init__(self, url: URL, now: DbNow, sign: Callable[[bytes], bytes]) -> None:
         path = sqlite_path(url)
         self._lock = only_writer(path)
         self._write_engine = sqlite_engine(path, read_only=False)
-        self.writer: Writer = ThreadWriter(self._write_engine, now)
+        self.writer: Writer = ThreadWriter(self._write_engine, now, sign)
         self._read_engine = sqlite_engine(path, read_only=True)
         self._open_readers()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="evenkeel-reader")
@@ -204,7 +204,7 @@ class PostgresDatabase:
 
     is_shared = True
 
-    def __init__(self, url: URL, now: DbNow) -> None:
+    def __init__(self, url: URL, now: DbNow, sign: Callable[[bytes], bytes]) -> None:
         waits = {"timeout": CONNECT_TIMEOUT_S, "command_timeout": COMMAND_TIMEOUT_S}
         server = {"statement_timeout": str(STATEMENT_TIMEOUT_MS), "application_name": "evenkeel"}
         writing = {**server, "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS)}
@@ -234,7 +234,7 @@ class PostgresDatabase:
             max_overflow=2,
             connect_args={"server_settings": {**server, "default_transaction_read_only": "on"}, **waits},
         )
-        self.writer: Writer = TaskWriter(self._write_engine, now)
+        self.writer: Writer = TaskWriter(self._write_engine, now, sign)
 
     async def read(self, fn: Callable[[Connection], T], *, snapshot: bool = True) -> T:
         """As `Database.read`; where the connection is lost, once more on another one.
@@ -294,12 +294,15 @@ def _is_cut(error: Exception) -> bool:
     return isinstance(error, OSError | TimeoutError | PoolTimeout | asyncpg.PostgresError | asyncpg.InterfaceError)
 
 
-def open_database(database_url: str, now: DbNow) -> Database:
-    """Open the database of `database_url`; its schema must exist already (`store.migrate`)."""
+def open_database(database_url: str, now: DbNow, sign: Callable[[bytes], bytes]) -> Database:
+    """Open the database of `database_url`; its schema must exist already (`store.migrate`).
+
+    `sign` seals what the writer adds to the audit.
+    """
     url = sync_url(database_url)
     if url.get_backend_name() == "sqlite":
-        return SqliteDatabase(url, now)
-    return PostgresDatabase(url, now)
+        return SqliteDatabase(url, now, sign)
+    return PostgresDatabase(url, now, sign)
 
 
 def only_writer(path: Path) -> IO[str]:

@@ -329,6 +329,10 @@ case_history = Table(
     _optional("actor", ID),
     _needed("act", CODE),
     _needed("detail", CODE),
+    Column("message", ID, nullable=True, comment="what it is about; as the three that follow, where there is one"),
+    Column("level", Integer, nullable=True, comment="what an open or a raise brought, as the two that follow"),
+    _optional("categories", String(40)),
+    _optional("feed", String(80)),
     comment="Everything that happened to a case; append-only. retention: governance",
 )
 
@@ -371,6 +375,21 @@ notice = Table(
     UniqueConstraint("obligation", "cycle", "rung", "recipient", "channel"),
     Index("ix_notice_pending", "state", "retry_at"),
     comment="One person called by one channel, at the level and version of then. retention: governance",
+)
+
+notice_event = Table(
+    "notice_event",
+    metadata,
+    Column("notice", ID, ForeignKey("notice.id"), primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    _needed("at", Instant()),
+    Column(
+        "what",
+        CODE,
+        nullable=False,
+        comment="planned, tried (in vain), sent, answered; failed or unknown for good",
+    ),
+    comment="Everything that became of a call; append-only. retention: governance",
 )
 
 # --- the rota ---------------------------------------------------------------------------------------------------------
@@ -647,5 +666,16 @@ audit = Table(
     _needed("request_id", ID),
     _needed("prev", LargeBinary(32)),
     _needed("hash", LargeBinary(32)),
+    Column("seal", LargeBinary(64), nullable=False, comment="signature of the hash by a key outside the database"),
     comment="Decisions, reveals and staff reads, chained per writer. retention: audit",
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    _needed("at", Instant()),
+    Column("content", Text, nullable=False, comment="JSON: the ends of the chains that moved, the head before"),
+    Column("seal", LargeBinary(64), nullable=False, comment="signature of the content"),
+    comment="Where all chains of the audit ended, signed each night. retention: audit",
 )

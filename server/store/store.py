@@ -21,6 +21,7 @@ from server.store.engine import Database, open_database
 from server.store.keys import Keyring
 from server.store.migrate import PRODUCTION
 from server.store.schema import clock_map, instance
+from server.store.seals import AuditKey
 from server.store.unit import Tx, Unit
 from server.store.writer import Tell
 
@@ -36,6 +37,7 @@ class Store:
     clock: Clock
     kind: str
     db_now: DbNow
+    audit_key: AuditKey
 
     async def write(self, run: Callable[[Tx], T], feeds: Collection[str] = ()) -> T:
         """Run a unit of work that may append to `feeds`, commit it and return its result (see `Writer.write`)."""
@@ -115,7 +117,8 @@ async def open_store(database_url: str, wrapping_key: bytes, *, kind: str) -> St
     """
     clock = Clock()
     now = db_now(clock)
-    database = open_database(database_url, now)
+    audit_key = AuditKey(wrapping_key)
+    database = open_database(database_url, now, audit_key.seal_row)
     try:
         found, mapping = await database.read(_inspect)
         if found != kind:
@@ -128,7 +131,7 @@ async def open_store(database_url: str, wrapping_key: bytes, *, kind: str) -> St
         await database.close()
         raise
     clock.mapping = mapping
-    return Store(database, Keyring(wrapping_key), clock, kind, now)
+    return Store(database, Keyring(wrapping_key), clock, kind, now, audit_key)
 
 
 def _inspect(conn: Connection) -> tuple[str, ClockMapping]:

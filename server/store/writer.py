@@ -44,11 +44,12 @@ class Writer(ABC):
     """Queues units and answers each after the commit that holds it.
 
     A writer that ends for whatever reason answers all who wait, and refuses all who come later: nobody ever waits for a
-    writer that is not there (`ended`, which `main.serve_edges` watches).
+    writer that is not there (`ended`, which `main.serve_edges` watches). `sign` seals the rows of the audit.
     """
 
-    def __init__(self, now: DbNow) -> None:
+    def __init__(self, now: DbNow, sign: Callable[[bytes], bytes]) -> None:
         self._now = now
+        self._sign = sign
         self._queue: list[Waiting] = []
         self._busy = False
         self._idle = asyncio.Event()
@@ -56,7 +57,7 @@ class Writer(ABC):
         self._closed = False
         self._running: list[Waiting] = []
         self.ended = asyncio.Event()
-        self._chain = AuditChain()
+        self._chain = AuditChain(sign)
         self._loop = asyncio.get_running_loop()
         self.tell: Tell = lambda events: None
         # Carries out each batch; whoever puts something round it does so before the first.
@@ -162,7 +163,7 @@ class Writer(ABC):
             outcomes = session.commit(units)
         except Exception as error:
             session.abandon(error)
-            self._chain = AuditChain()
+            self._chain = AuditChain(self._sign)
             if len(units) == 1 or session.broken:
                 return [Outcome(error=error) for _ in units]
             outcomes = [Outcome(error=error, again=True) for _ in units]
@@ -173,7 +174,7 @@ class Writer(ABC):
                 outcomes[place] = session.commit(units[place : place + 1])[0]
             except Exception as error:
                 session.abandon(error)
-                self._chain = AuditChain()
+                self._chain = AuditChain(self._sign)
                 outcomes[place] = Outcome(error=error)
         return outcomes
 
@@ -252,8 +253,8 @@ class Session:
 class ThreadWriter(Writer):
     """The writer of a SQLite database: one thread, one connection."""
 
-    def __init__(self, engine: Engine, now: DbNow) -> None:
-        super().__init__(now)
+    def __init__(self, engine: Engine, now: DbNow, sign: Callable[[bytes], bytes]) -> None:
+        super().__init__(now, sign)
         self._engine = engine
         self._batches: queue.SimpleQueue[list[Waiting] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="evenkeel-writer", daemon=True)
@@ -286,8 +287,8 @@ class ThreadWriter(Writer):
 class TaskWriter(Writer):
     """The writer of this process on a PostgreSQL database: one task, one connection, made anew when it breaks."""
 
-    def __init__(self, engine: AsyncEngine, now: DbNow) -> None:
-        super().__init__(now)
+    def __init__(self, engine: AsyncEngine, now: DbNow, sign: Callable[[bytes], bytes]) -> None:
+        super().__init__(now, sign)
         self._engine = engine
         self._batches: asyncio.Queue[list[Waiting]] = asyncio.Queue(1)
         self._conn: AsyncConnection | None = None

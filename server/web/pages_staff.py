@@ -38,11 +38,12 @@ async def console(visit: Visit) -> Response:
     items: list[Placed] = []
     for feed in STAFF_FEEDS:
         try:
-            items.extend((await verbs.follow(visit.services, visit.who, feed, None)).joined.items)
+            items.extend((await verbs.follow(visit.services, visit.who, feed, None, visit.request_id)).joined.items)
         except Refused:
             continue
         open_to.append(feed)
-    items.extend(Placed(0, case) for case in await verbs.cases_of_own_groups(visit.services, visit.who))
+    own = await verbs.cases_of_own_groups(visit.services, visit.who, visit.request_id)
+    items.extend(Placed(0, case) for case in own)
     return visit.page(
         "console.jinja",
         here="staff",
@@ -80,6 +81,7 @@ async def case_page(visit: Visit) -> Response:
         allowed=page.allowed,
         allowed_message=[act for act in ON_MESSAGE if act in page.allowed],
         report=page.report,
+        may_replay=visit.who.role in (POLICY["route.replay"].roles or frozenset()),
         may_propose=visit.who.role in (POLICY["route.words_propose"].roles or frozenset()),
         earlier=rows.earlier(page.earlier, texts),
         first=rows.facts([page.first_read] if page.first_read else [], texts),

@@ -65,7 +65,7 @@ def _begun(visit: Visit) -> str:
 async def case_words(visit: Visit) -> Response:
     """From a case that was no concern: the entries that were wrong, each with a change to propose."""
     case = visit.path("case")
-    blamed = await verbs.sources.blamed_in(visit.services, visit.who, case)
+    blamed = await verbs.sources.blamed_in(visit.services, visit.who, case, visit.request_id)
     return visit.page("case_words.jinja", here="staff", case=case, blamed=blamed, idioms=verbs.sources.IDIOMS)
 
 

@@ -14,6 +14,7 @@ from moderation.wall import LONDON, instant_of
 from server.actions import accounts, handovers, quality, reach, reviewing, rota, rota_view, sessions, swaps
 from server.actions.dispatch import run
 from server.actions.feeds import cases_of_own_groups, follow, history
+from server.actions.replaying import Replay, replay_case
 from server.actions.rooms import list_rooms
 from server.actions.rota import Turns
 from server.actions.services import Services
@@ -37,6 +38,7 @@ __all__ = [
     "Change",
     "Estimate",
     "Level",
+    "Replay",
     "Role",
     "Services",
     "Share",
@@ -57,6 +59,7 @@ __all__ = [
     "quality",
     "reach",
     "read_command",
+    "replay_case",
     "reviewing",
     "rota",
     "rota_view",

@@ -10,12 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from clients.sdk.client import Client
 from clients.sdk.connection import Timing
 from ops.backup import back_up, restore
 from server.actions.accounts import SignedIn, sign_in
+from server.actions.auditing import keep_heads, sign_head_now
 from server.actions.escalation import climb
 from server.actions.feeds import follow
 from server.actions.reports import ask_for_help
@@ -30,7 +31,9 @@ from server.store import cases, leases
 from server.store.audit import verify
 from server.store.engine import only_writer
 from server.store.erasures import Erasure, append_erasures, make_ledger, read_erasures
-from server.store.schema import account, data_key
+from server.store.heads import read_published
+from server.store.schema import account, audit, audit_head, data_key
+from server.store.unit import Tx
 from tests import harness
 from tests.path.scene import CLEAN, URGENT, Scene, belong, make_scene, on_shift
 from tests.serve.support import evenkeel, served
@@ -122,7 +125,7 @@ async def test_what_was_acknowledged_before_a_backup_under_load_is_served_after_
 
     done = await asyncio.to_thread(restore, settings_for(elsewhere, key_file), backup)
     assert done.reconciled.sessions == 4
-    assert done.reconciled.breaks == ()
+    assert done.reconciled.audit.breaks == ()
     async with harness.serving(elsewhere) as again:
         with pytest.raises(NotSignedIn):
             await authenticate(again.services, person.token)
@@ -134,7 +137,8 @@ async def test_what_was_acknowledged_before_a_backup_under_load_is_served_after_
         async with Client(again.url, token=fern.token, timing=QUICK) as client:
             ack = await (await client.join(scene.feed)).send(CLEAN)
         assert (ack.epoch, ack.seq) == (resumed.epoch, resumed.seq + 1)
-        assert await again.services.store.read(verify) == []
+        public = again.services.store.audit_key.public
+        assert (await again.services.store.read(lambda conn: verify(conn, public))).breaks == ()
 
 
 async def close(scene: Scene, case: str) -> None:
@@ -307,3 +311,33 @@ def test_the_commands_say_what_was_done_and_what_is_to_do(tmp_path: Path) -> Non
     again = evenkeel(tmp_path, "restore", str(file), "--json", url=new)
     assert again.returncode == 2
     assert json.loads(again.stdout)["error"] == "not_empty"
+
+
+async def test_heads_that_a_restore_lost_are_explained_by_it(
+    services: Services, tmp_path: Path, key_file: Path, elsewhere: str
+) -> None:
+    """A head that was published after the backup is no break of the restored audit; a later loss still is one."""
+    await make_scene(services)
+    await keep_heads(services)
+    backup = tmp_path / "one.backup"
+    await take(services, key_file, backup)
+    await sign_head_now(services, "operator:test", new_id())
+    published = read_published(services.settings.heads_folder)
+    await asyncio.to_thread(restore, settings_for(elsewhere, key_file), backup)
+    async with harness.open_services(elsewhere) as again:
+        public = again.store.audit_key.public
+        found = await again.store.read(lambda conn: verify(conn, public, published))
+        assert (found.breaks, found.excused) == ((), (2,))
+        await sign_head_now(again, "operator:test", new_id())
+        later = {**published, **read_published(again.settings.heads_folder)}
+
+        def cut(tx: Tx) -> None:
+            tx.conn.execute(delete(audit_head).where(audit_head.c.n > 1))
+            tx.conn.execute(
+                delete(audit).where(audit.c.act.in_(["audit_head", "audit_head_asked"]), audit.c.at > since)
+            )
+
+        since = await again.store.read(lambda conn: conn.execute(select(audit_head.c.at)).scalars().first())
+        await again.store.write(cut)
+        found = await again.store.read(lambda conn: verify(conn, public, later))
+        assert [b.what for b in found.breaks] == ["unknown"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+import sqlite3
 from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from ops import doctor
 from ops.doctor import Finding, examine
+from server.clock import real_us
 from server.settings import load_settings
 from tests import harness
 from tests.servers import PostgresServer
@@ -75,3 +77,16 @@ def test_a_database_on_another_time_is_found(postgres_server: PostgresServer, mo
         assert "60.0" in finding.found
     finally:
         postgres_server.drop_database(url)
+
+
+def test_an_audit_whose_heads_are_old_is_found(sqlite_url: str) -> None:
+    """A night without a signed head is found the next day; a service that has not run yet has none."""
+    assert found("audit", database_url=sqlite_url).ok
+    for n, (hours, well) in enumerate(((50, False), (3, True)), 1):
+        with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as raw:
+            at = real_us() - hours * 3_600_000_000
+            raw.execute("INSERT INTO audit_head VALUES (?, ?, '{}', x'00')", (n, at))
+        raw.close()
+        finding = found("audit", database_url=sqlite_url)
+        assert finding.ok is well
+        assert f"{hours} hours ago" in finding.found

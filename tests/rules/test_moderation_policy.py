@@ -89,8 +89,11 @@ def test_failing_check_is_never_clean(room: str, disposition: str) -> None:
     assert "secret" not in verdict.to_json()
 
 
-@pytest.mark.parametrize(("spent_ms", "complete"), [(49, True), (50, True), (51, False)])
-def test_deadline_is_fifty_milliseconds(spent_ms: int, complete: bool) -> None:
+@pytest.mark.parametrize(
+    ("spent_ms", "chars", "complete"),
+    [(4, 1, True), (5, 1, True), (6, 1, False), (5, 249, True), (6, 249, False), (10, 250, True), (11, 499, False)],
+)
+def test_deadline_is_five_milliseconds_for_each_250_characters(spent_ms: int, chars: int, complete: bool) -> None:
     """A check that ends after the deadline makes the verdict incomplete, and the next does not begin."""
     now, ran = [0], []
 
@@ -103,7 +106,7 @@ def test_deadline_is_fifty_milliseconds(spent_ms: int, complete: bool) -> None:
         return []
 
     verdict = Pipeline(MATCHER, POLICY, lambda: now[0], checks=[("slow", slow), ("after", after)]).screen(
-        submission("x", RoomKind.COMMUNITY)
+        submission("x" * chars, RoomKind.COMMUNITY)
     )
     assert verdict.complete is complete
     assert bool(ran) is complete

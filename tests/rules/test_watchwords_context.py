@@ -21,7 +21,9 @@ def found(text: str) -> tuple[Match, ...]:
     ("text", "term"),
     [
         ("i would never kill myself", "negated"),
+        ("she asked if i want to kill myself and i could honestly say no", "negated"),
         ("i tried to kill myself ten years ago", "past"),
+        ("i tried to kill myself in 2009 and now i teach", "past"),
         ("the book is about a girl who wants to kill herself, someone commits suicide", "quoted"),
         ("this exam makes me want to die lol", "hyperbole"),
         ("2 years clean, i used to think about killing myself", "recovery"),
@@ -55,6 +57,52 @@ def test_what_stands_around_a_match_is_named(text: str, term: str) -> None:
 def test_terms_that_only_colour_leave_the_level_as_it_is(text: str, least: int) -> None:
     """Speaking of somebody else, a helpline or a trifle lowers nothing, nor does a "no" that denies something else."""
     assert max(match.level for match in found(text)) >= least
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "i have never wanted to kill myself more than now",
+        "every day i dont kill myself is a ball sent back over the net",
+        "the only reason i dont kill myself is the cat",
+        "a list of reasons not to kill myself, two crossed off",
+        "they say it gets better so no i want to die",
+        "i didnt kill myself yet",
+        "couldnt even get killing myself right",
+    ],
+)
+def test_a_no_that_tells_of_a_struggle_lowers_nothing(text: str) -> None:
+    """A comparison, a reason and a day on which one did not are no denial."""
+    assert max(match.level for match in found(text)) >= 2
+    assert not any("negated" in match.adjustments for match in found(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "im used to it by now, i want to kill myself most days",
+        "my dad died years ago. i want to kill myself",
+        "back in the same place, i want to kill myself",
+        "i used to dread dying, now i want to kill myself",
+    ],
+)
+def test_a_past_of_something_else_lowers_nothing(text: str) -> None:
+    """What is past must be told in the sentence itself, and nothing there may be present."""
+    assert not any("past" in match.adjustments for match in found(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["wrote i want to die in my maths book", "plot twist, i still want to die", "it is like a film, i want to die"],
+)
+def test_a_thing_of_the_same_name_quotes_nothing(text: str) -> None:
+    """A book to write in and a figure of speech are nobody else's words."""
+    assert not any("quoted" in match.adjustments for match in found(text))
+
+
+def test_a_denial_with_its_apostrophe_lost_is_one() -> None:
+    """Some keyboards write "don t"."""
+    assert max(match.level for match in found("i don t want to kill myself")) == 1
 
 
 @pytest.mark.parametrize("term", sorted(LOWERING))

@@ -29,7 +29,7 @@ def nothing(tx: Tx) -> None:
 async def test_a_thread_that_can_not_connect_answers_everybody(tmp_path: Path) -> None:
     """Where the writer's thread ends before it began, who waits and who comes later are both refused."""
     engine = create_engine(f"sqlite:///{tmp_path / 'no' / 'such' / 'folder.db'}")
-    writer = ThreadWriter(engine, db_now(Clock()))
+    writer = ThreadWriter(engine, db_now(Clock()), bytes)
     waiting = [asyncio.create_task(writer.write(Unit(nothing, ()))) for _ in range(3)]
     async with asyncio.timeout(10):
         answers = await asyncio.gather(*waiting, return_exceptions=True)
@@ -43,7 +43,7 @@ async def test_a_thread_that_can_not_connect_answers_everybody(tmp_path: Path) -
 async def test_an_error_of_the_driver_itself_does_not_end_the_task(postgres_server: PostgresServer) -> None:
     """A server that refuses the connection is an answer to each unit; the writer lives to try again."""
     url = postgres_server.url.set(database="there_is_no_such_database")
-    writer = TaskWriter(create_async_engine(url), db_now(Clock()))
+    writer = TaskWriter(create_async_engine(url), db_now(Clock()), bytes)
     async with asyncio.timeout(20):
         for _ in range(2):
             with pytest.raises(Unavailable):
@@ -55,7 +55,7 @@ async def test_an_error_of_the_driver_itself_does_not_end_the_task(postgres_serv
 async def test_a_connection_that_was_killed_is_made_anew(postgres_server: PostgresServer) -> None:
     """After the server ended the writer's connection, units are stored again, at the second attempt at the latest."""
     url = postgres_server.create_database()
-    database = open_database(url, db_now(Clock()))
+    database = open_database(url, db_now(Clock()), bytes)
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
     def own_connection(tx: Tx) -> int:
@@ -87,7 +87,7 @@ async def test_a_server_that_does_not_answer_is_given_up(
     monkeypatch.setattr("server.store.engine.STATEMENT_TIMEOUT_MS", 0)
     monkeypatch.setattr("server.store.engine.COMMAND_TIMEOUT_S", 0.5)
     url = postgres_server.create_database()
-    database = open_database(url, db_now(Clock()))
+    database = open_database(url, db_now(Clock()), bytes)
 
     def stuck(tx: Tx) -> None:
         tx.conn.execute(text("SELECT pg_sleep(60)"))

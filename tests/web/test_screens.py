@@ -9,6 +9,7 @@ import pytest
 from playwright.async_api import Browser, Page, Request
 
 from moderation.types import Role
+from server.actions.escalation import climb
 from tests import harness
 from tests.path.scene import URGENT
 from tests.web.conftest import WEB, Site
@@ -36,6 +37,8 @@ SCREENS = (
     ("console", "Sam", "/staff/console"),
     ("case", "Sam", "/staff/cases/{case}"),
     ("case-closed", "Sam", "/staff/cases/{closed}"),
+    ("replay", "Mo", "/staff/cases/{closed}/replay"),
+    ("replay-called", "Mo", "/staff/cases/{case}/replay"),
     ("on-call", "Dr Osei", "/staff/on-call"),
     ("review", "Sam", "/staff/review"),
     ("review-item", "Sam", "/staff/review/{item}"),
@@ -62,6 +65,7 @@ async def lived_in(site: Site) -> dict[str, str]:
         await post(two, room, f"{room}/send", body="That sounds lovely. I managed a short walk before the rain came.")
         await post(sam, room, f"{room}/send", body="Good evening, both. I am here until eleven.")
         await post(one, room, f"{room}/send", body=URGENT)
+        await climb(site.services)
         page = (await two.get(room)).text
         queue = (await sam.get("/staff/console")).text
     message, _, place = page.rpartition("/messages/")[2].partition('"')[0].partition("?at=")

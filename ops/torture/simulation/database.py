@@ -207,9 +207,9 @@ class HostDatabase:
 
     is_shared = True
 
-    def __init__(self, shared: SharedDatabase, host: Host, now: DbNow) -> None:
+    def __init__(self, shared: SharedDatabase, host: Host, now: DbNow, sign: Callable[[bytes], bytes]) -> None:
         self._shared, self._host = shared, host
-        self.writer: Writer = SimulatedWriter(shared, host, now)
+        self.writer: Writer = SimulatedWriter(shared, host, now, sign)
 
     async def read(self, fn: Callable[[Connection], T], *, snapshot: bool = True) -> T:
         """As the one of PostgreSQL: where the connection is lost, once more, and then `Unavailable`."""
@@ -247,8 +247,8 @@ class HostDatabase:
 class SimulatedWriter(Writer):
     """The writer of one host, over one connection that is new for each batch, as after a reconnect."""
 
-    def __init__(self, shared: SharedDatabase, host: Host, now: DbNow) -> None:
-        super().__init__(now)
+    def __init__(self, shared: SharedDatabase, host: Host, now: DbNow, sign: Callable[[bytes], bytes]) -> None:
+        super().__init__(now, sign)
         self._shared, self._host = shared, host
 
     def _start(self, batch: list[Waiting]) -> None:
@@ -265,7 +265,7 @@ class SimulatedWriter(Writer):
     def _answered(self, batch: list[Waiting], found: list[Outcome] | Exception) -> None:
         if isinstance(found, Exception):
             # Whether it was committed is not known: its rows of the audit chain may stand or not.
-            self._chain = AuditChain()
+            self._chain = AuditChain(self._sign)
             found = [Outcome(error=found) for _ in batch]
         self._settle(batch, found)
 

@@ -34,6 +34,7 @@ from server.notify import Delivery, Notice
 from server.settings import Settings
 from server.store.keys import Keyring
 from server.store.migrate import TEST
+from server.store.seals import AuditKey
 from server.store.store import Store
 
 PHONE: Final = "phone"
@@ -147,12 +148,14 @@ class Server:
 
     async def _serve(self) -> None:
         fixed, loop = self._fixed, self.loop
+        key = AuditKey(fixed.wrapping_key)
         store = Store(
-            HostDatabase(self._database, self.host, self._database.now_us),
+            HostDatabase(self._database, self.host, self._database.now_us, key.seal_row),
             Keyring(fixed.wrapping_key),
             self.clock,
             TEST,
             self._database.now_us,
+            key,
         )
         bus = SimulatedBus(self._medium, self.host)
         store.on_commit(bus.announce)

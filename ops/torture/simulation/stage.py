@@ -34,6 +34,7 @@ from server.store.keys import Keyring
 from server.store.migrate import TEST, upgrade
 from server.store.rooms import create_room, set_standing
 from server.store.schema import feed
+from server.store.seals import AuditKey
 from server.store.unit import Tx, Unit
 
 # The first second of every seed, by the database's clock: noon on a working day.
@@ -102,7 +103,7 @@ class Stage:
                 connection,
                 HotRunner(connection),
                 [unit],
-                AuditChain(),
+                AuditChain(AuditKey(self.fixed.wrapping_key).seal_row),
                 lambda conn: BEGIN_US - 5_000_000,
                 KnownHeads(),
                 guarded=False,

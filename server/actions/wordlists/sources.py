@@ -22,6 +22,7 @@ from server.auth.permissions import require
 from server.auth.requester import Requester
 from server.errors import BadRequest, NotFound
 from server.store import cases
+from server.store.unit import AuditEntry
 
 # What is found wholly inside an entry of this list is left out.
 IDIOMS: Final = "idioms"
@@ -44,8 +45,10 @@ def checked_origin(given: str) -> str:
     return given
 
 
-async def blamed_in(services: Services, requester: Requester, case: str) -> tuple[Blamed, ...]:
+async def blamed_in(services: Services, requester: Requester, case: str, request_id: str) -> tuple[Blamed, ...]:
     """The entries in force that found something in a case's messages, for somebody who may see the case.
+
+    What was found in somebody is a record of theirs: that it was looked at is recorded first.
 
     Raises:
         NotFound: no such case for this person.
@@ -59,6 +62,8 @@ async def blamed_in(services: Services, requester: Requester, case: str) -> tupl
         return cases.entries_in(conn, case)
 
     found = set(await services.store.read(read))
+    entry = AuditEntry("case_words_read", "case", case, request_id, requester.account)
+    await services.store.write(lambda tx: tx.audit(entry))
     lists = (await overview(services, requester)).lists
     return tuple(
         Blamed(entry, each.name, category) for each in lists for entry, category, _, _ in each.entries if entry in found

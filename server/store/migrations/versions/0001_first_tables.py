@@ -41,8 +41,28 @@ def upgrade() -> None:
         sa.Column("request_id", sa.String(length=26), nullable=False),
         sa.Column("prev", sa.LargeBinary(length=32), nullable=False),
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column(
+            "seal",
+            sa.LargeBinary(length=64),
+            nullable=False,
+            comment="signature of the hash by a key outside the database",
+        ),
         sa.PrimaryKeyConstraint("writer", "n", name=op.f("pk_audit")),
         comment="Decisions, reveals and staff reads, chained per writer. retention: audit",
+    )
+    op.create_table(
+        "audit_head",
+        sa.Column("n", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "content",
+            sa.Text(),
+            nullable=False,
+            comment="JSON: the ends of the chains that moved, the head before",
+        ),
+        sa.Column("seal", sa.LargeBinary(length=64), nullable=False, comment="signature of the content"),
+        sa.PrimaryKeyConstraint("n", name=op.f("pk_audit_head")),
+        comment="Where all chains of the audit ended, signed each night. retention: audit",
     )
     op.create_table(
         "clock_map",
@@ -238,6 +258,20 @@ def upgrade() -> None:
         sa.Column("actor", sa.String(length=26), nullable=True),
         sa.Column("act", sa.String(length=40), nullable=False),
         sa.Column("detail", sa.String(length=40), nullable=False),
+        sa.Column(
+            "message",
+            sa.String(length=26),
+            nullable=True,
+            comment="what it is about; as the three that follow, where there is one",
+        ),
+        sa.Column(
+            "level",
+            sa.Integer(),
+            nullable=True,
+            comment="what an open or a raise brought, as the two that follow",
+        ),
+        sa.Column("categories", sa.String(length=40), nullable=True),
+        sa.Column("feed", sa.String(length=80), nullable=True),
         sa.ForeignKeyConstraint(["case"], ["review_case.id"], name=op.f("fk_case_history_case")),
         sa.PrimaryKeyConstraint("case", "n", name=op.f("pk_case_history")),
         comment="Everything that happened to a case; append-only. retention: governance",
@@ -407,6 +441,21 @@ def upgrade() -> None:
     with op.batch_alter_table("notice", schema=None) as batch_op:
         batch_op.create_index("ix_notice_pending", ["state", "retry_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_notice_recipient"), ["recipient"], unique=False)
+    op.create_table(
+        "notice_event",
+        sa.Column("notice", sa.String(length=26), nullable=False),
+        sa.Column("n", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "what",
+            sa.String(length=40),
+            nullable=False,
+            comment="planned, tried (in vain), sent, answered; failed or unknown for good",
+        ),
+        sa.ForeignKeyConstraint(["notice"], ["notice.id"], name=op.f("fk_notice_event_notice")),
+        sa.PrimaryKeyConstraint("notice", "n", name=op.f("pk_notice_event")),
+        comment="Everything that became of a call; append-only. retention: governance",
+    )
     _words()
     _rota()
 
