@@ -335,7 +335,10 @@ def _acted(state: State, case: CaseNow, line: Happened) -> State:
         act = Act(line.act)
     except ValueError:
         return state  # looked, edited, rung, nobody, run, spread: they are known, and change nothing
-    changed = replace(case, state=after(case.state, act) or case.state)
+    next_state = after(case.state, act)
+    if next_state is None:
+        return state  # a reply that was said when another had closed the case, or given it up: nothing moves
+    changed = replace(case, state=next_state)
     match act:
         case Act.CLAIM | Act.ACKNOWLEDGE:
             changed = replace(changed, owner=line.actor, owned_since=line.at)

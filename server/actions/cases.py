@@ -144,7 +144,7 @@ def _carry_out(
         raise Conflict(CHANGED, code="case_changed", retry="never")
     state = after(CaseState(row.state), act)
     if act is Act.REPLY and state is None:
-        state = CaseState(row.state)  # it was said already, to somebody whose case another has closed meanwhile
+        state = CaseState(row.state)  # it was said already, to somebody whose case another has let go meanwhile
     elif state is None or (act is not Act.REPLY and act not in acts_on(row, requester, mine)):
         raise Refused("This can not be done with the case as it is now.", code="act_refused", field="act")
     if duty is not None and set(cases.calls_of(tx.conn, duty.id, PAGE_CHANNEL)) - set(calls):
@@ -197,6 +197,8 @@ def _move_timer(tx: Tx, services: Services, row: Row[Any], duty: Row[Any] | None
             cases.update_obligation(tx, duty, state=cases.MET, due_at=None)
             cases.answer_calls(tx, duty.id)
         return
+    if after(CaseState(row.state), act) is None:
+        return  # a reply to a case that was let go meanwhile: it calls nobody again, and stops no call
     if duty is None:
         cases.insert_obligation(tx, row.id, Side(row.side), row.level, tx.now + ladder.rungs[0].after)
         return

@@ -11,8 +11,10 @@ from moderation.types import Role, RoomKind
 from server.actions.cases import act_on_case
 from server.actions.escalation import climb
 from server.actions.messages import edit_message
+from server.actions.post_message import post_message
 from server.actions.reports import report_message
 from server.actions.services import Services
+from server.auth.requester import Requester
 from server.errors import Conflict, Refused
 from server.ids import new_id
 from server.protocol.frames import (
@@ -26,9 +28,10 @@ from server.protocol.frames import (
     PageItem,
     Person,
     Report,
+    Send,
     Shown,
 )
-from server.store.schema import message
+from server.store.schema import message, obligation
 from tests.harness import fast_forward, staff
 from tests.path.scene import CLEAN, URGENT, Scene, client_id, make_scene, on_shift
 
@@ -123,6 +126,27 @@ async def test_a_reply_is_refused_before_it_is_said_or_not_at_all(scene: Scene) 
         return int(conn.execute(query).scalar_one())  # type: ignore[attr-defined]
 
     assert await scene.services.store.read(replies) == 1
+
+
+@pytest.mark.parametrize(("meanwhile", "then"), [("close", "met"), ("release_claim", "running")])
+async def test_a_reply_moves_no_ladder_of_a_case_let_go_meanwhile(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, meanwhile: str, then: str
+) -> None:
+    """It was said, and is recorded; yet a closed case calls nobody again, and one given up goes on calling."""
+    await scene.say(scene.robin, "I have been thinking about suicide a lot lately")
+    (case,) = await scene.queue()
+    await scene.act(scene.sam, case, "claim")
+
+    async def say(services: Services, requester: Requester, command: Send) -> None:
+        await post_message(services, requester, command)
+        outcome = {"outcome": "supported"} if meanwhile == "close" else {}
+        await scene.act(scene.sam, case, meanwhile, **outcome)
+
+    monkeypatch.setattr("server.actions.cases.post_message", say)
+    await scene.act(scene.sam, case, "reply", body="I am here")
+    assert (await scene.look(scene.sam, case.id)).history[-1].what == "reply"
+    duties = await scene.services.store.read(lambda conn: conn.execute(select(obligation)).all())
+    assert [duty.state for duty in duties if duty.case == case.id] == [then]
 
 
 async def test_taking_a_case_is_not_refused_because_it_grew(scene: Scene) -> None:
