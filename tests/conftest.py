@@ -17,7 +17,7 @@ from tests.servers import PostgresServer, running_postgres
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One real PostgreSQL for the session (with xdist: one for each worker)."""
-    with running_postgres() as server:
+    with running_postgres(in_memory=True) as server:
         yield server
 
 

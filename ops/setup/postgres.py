@@ -51,6 +51,11 @@ _SERVER_OPTIONS = (
     "log_timezone=UTC",
     "jit=off",
 )
+# A database that each test has to itself is a copy of 9 MB: 0.34 s and as long for the processor on a disk, 0.02 where
+# files are memory (November 2026). Three such servers hold under 200 MB each, and are given no more of the log.
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+_MEMORY_NEEDED = 2 << 30
+_IN_MEMORY_OPTIONS = ("max_wal_size=64MB", "min_wal_size=32MB")
 
 
 class Postmaster:
@@ -124,7 +129,7 @@ class PostgresServer:
     def create_database(self, template: str = "template0") -> str:
         """Make a database, empty or a copy of another, and return its URL as text, password included."""
         name = f"t_{uuid.uuid4().hex}"
-        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
         return self.url.set(database=name).render_as_string(hide_password=False)
 
     def drop_database(self, url: str) -> None:
@@ -136,8 +141,11 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def running_postgres(*, own: bool = False) -> Iterator[PostgresServer]:
+def running_postgres(*, own: bool = False, in_memory: bool = False) -> Iterator[PostgresServer]:
     """Give a PostgreSQL server for as long as the block lasts.
+
+    `in_memory` keeps its files in memory where there is room: for tests that each need a database of their own. What
+    is promised of a machine that fails is for the campaigns to show, on a disk.
 
     `TEST_DATABASE_URL` (any PostgreSQL URL whose user may create databases) is used as it is and left running, unless
     it has to be one's `own`; otherwise a server is started and stopped here.
@@ -146,10 +154,11 @@ def running_postgres(*, own: bool = False) -> Iterator[PostgresServer]:
     if given and not own:
         yield PostgresServer(url=make_url(given).set(drivername="postgresql+asyncpg"))
         return
-    folder = Path(tempfile.mkdtemp(prefix="ekpg-"))
+    is_roomy = in_memory and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _MEMORY_NEEDED
+    folder = Path(tempfile.mkdtemp(prefix="ekpg-", dir=_MEMORY if is_roomy else None))
     try:
         folder.chmod(0o755)
-        with _started(folder) as server:
+        with _started(folder, _IN_MEMORY_OPTIONS if is_roomy else ()) as server:
             yield server
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -209,7 +218,7 @@ async def _execute(url: URL, statement: str) -> None:
 
 
 @contextlib.contextmanager
-def _started(folder: Path) -> Iterator[PostgresServer]:
+def _started(folder: Path, more_options: Sequence[str]) -> Iterator[PostgresServer]:
     account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
     programs = _reachable(postgres_programs(), account, folder)
     data, sockets, log = folder / "data", folder / "s", folder / "log"
@@ -218,7 +227,7 @@ def _started(folder: Path) -> Iterator[PostgresServer]:
         if account is not None:
             os.chown(made, account.pw_uid, account.pw_gid)
     _initialise(programs, data, account)
-    options = [part for option in _SERVER_OPTIONS for part in ("-c", option)]
+    options = [part for option in (*_SERVER_OPTIONS, *more_options) for part in ("-c", option)]
     url = URL.create("postgresql+asyncpg", username="postgres", database="postgres", query={"host": str(sockets)})
     command = [str(programs / "postgres"), "-D", str(data), "-k", str(sockets), *options]
     postmaster = Postmaster(command, log, url, account)

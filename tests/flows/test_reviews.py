@@ -12,8 +12,6 @@ import pytest
 from sqlalchemy import Row, select
 
 from moderation.draws import Band
-from moderation.pipeline import Pipeline
-from moderation.policy import DispositionPolicy
 from moderation.types import Category, Level, Role, RoomKind, TextKind, Verdict
 from server.actions import reviewing
 from server.actions.messages import edit_message, remove_message
@@ -23,7 +21,6 @@ from server.actions.services import Services
 from server.auth.requester import Requester
 from server.errors import BadRequest, Conflict, NotFound, Refused
 from server.ids import new_id
-from server.main import load_lists
 from server.protocol.frames import Edit, Remove, Report
 from server.store import reviews
 from server.store.schema import (
@@ -38,7 +35,6 @@ from server.store.schema import (
 )
 from tests import harness
 from tests.path.scene import CLEAN, URGENT, Scene, belong, client_id, make_scene
-from watchwords.model import Model
 
 # Nothing is found in it, but nearly; what a reader makes of it is another matter.
 MISSED = "nobody would notice if my chair was empty really"
@@ -90,8 +86,6 @@ class Shift:
 
 @pytest.fixture
 async def shift(services: Services) -> Shift:
-    # A model of its own: what was read before by the one that all tests share must not move the line.
-    services.screening._pipeline = Pipeline(load_lists(), DispositionPolicy.load(), lambda: 0, model=Model.load())
     # Just under the line is where this model puts that message; where that is, another model may see otherwise.
     verdict = services.screening.screen(MISSED, TextKind.MESSAGE, RoomKind.COMMUNITY, Role.MEMBER)
     near = verdict.score
