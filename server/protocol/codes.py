@@ -75,6 +75,18 @@ class ErrorCode(StrEnum):
     OWN_ACCOUNT = "own_account"
     MEDIA_TYPE = "media_type"
     METHOD = "method"
+    # The rota and the change of shift.
+    NOT_ON_DUTY = "not_on_duty"
+    HANDOVER_TAKEN = "handover_taken"
+    SHIFT_OVER = "shift_over"
+    ROTA_OVERLAP = "rota_overlap"
+    ON_LEAVE = "on_leave"
+    NO_SKILL = "no_skill"
+    NOT_YOURS = "not_yours"
+    SWAP_SETTLED = "swap_settled"
+    SWAP_MOVED = "swap_moved"
+    OWN_HANDOVER = "own_handover"
+    UNKNOWN_PERSON = "unknown_person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +162,21 @@ ERRORS: dict[ErrorCode, ErrorAdvice] = {
     ErrorCode.OWN_ACCOUNT: ErrorAdvice("Nobody changes their own role or closes their own account here.", "never"),
     ErrorCode.MEDIA_TYPE: ErrorAdvice("The body must be `application/json`.", "never"),
     ErrorCode.METHOD: ErrorAdvice("This address is not used in that way.", "never"),
+    ErrorCode.NOT_ON_DUTY: ErrorAdvice(
+        "Only somebody whose shift has begun can take this: say that you are there first.", "never"
+    ),
+    ErrorCode.HANDOVER_TAKEN: ErrorAdvice("Somebody else has accepted what was handed over.", "never"),
+    ErrorCode.SHIFT_OVER: ErrorAdvice("The shift that was asked about is over.", "never"),
+    ErrorCode.ROTA_OVERLAP: ErrorAdvice("This person is on the rota at that time already, in this role.", "never"),
+    ErrorCode.ON_LEAVE: ErrorAdvice("This person is on leave then: the leave is taken back first.", "never"),
+    ErrorCode.NO_SKILL: ErrorAdvice("This person does not have the skill that the shift needs.", "never"),
+    ErrorCode.NOT_YOURS: ErrorAdvice("This swap is for the other person to answer.", "never"),
+    ErrorCode.SWAP_SETTLED: ErrorAdvice("This swap was answered already.", "never"),
+    ErrorCode.SWAP_MOVED: ErrorAdvice(
+        "The rota has changed since this swap was asked for: it is asked for anew.", "never"
+    ),
+    ErrorCode.OWN_HANDOVER: ErrorAdvice("What one holds oneself is for somebody else to accept.", "never"),
+    ErrorCode.UNKNOWN_PERSON: ErrorAdvice("Nobody of that name can be put on the rota.", "never"),
 }
 
 
