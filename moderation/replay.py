@@ -324,7 +324,7 @@ def _acted(state: State, case: CaseNow, line: Happened) -> State:
     # A duty that was done begins anew at the level of the case.
     level = case.level if duty.state == MET else duty.level
     match line.act:
-        case "ran_out":
+        case "ran_out" | "not_handed_over":
             return replace(state, case=_nobodys(case, CaseState.OPEN), duty=DutyNow(RUNNING, level))
         case "unverified":
             freed = case if case.state is CaseState.CLOSED else _nobodys(case, CaseState.OPEN)
@@ -334,7 +334,7 @@ def _acted(state: State, case: CaseNow, line: Happened) -> State:
     try:
         act = Act(line.act)
     except ValueError:
-        return state  # looked, edited, rung, nobody, run, spread: they are known, and change nothing
+        return state  # looked, edited, rung, nobody, run, spread, hand-overs: they are known, and change nothing
     next_state = after(case.state, act)
     if next_state is None:
         return state  # a reply that was said when another had closed the case, or given it up: nothing moves

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Row, select
+from sqlalchemy import Connection, Row, select
 
+from moderation.replay import fold
 from moderation.types import Level, Role
 from server.actions import handovers, reach
 from server.actions.escalation import climb
@@ -22,13 +23,15 @@ from server.protocol.frames import PageItem
 from server.store import cases, duty
 from server.store.accounts import AccountState, change_account
 from server.store.duty import insert_shift
+from server.store.replaying import events_of
 from server.store.rota import RowKind, add_row
-from server.store.schema import duty_check, handover, notice, review_case
+from server.store.schema import case_history, duty_check, handover, notice, review_case
 from server.store.unit import Tx
 from tests import harness
 from tests.harness import fast_forward
 from tests.path.scene import URGENT, Scene, belong, client_id, make_scene
 from tests.path.test_escalation import Phone
+from tests.properties.test_replay_equals_case import rows_of
 
 GREY = "what is the point anymore"
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -375,6 +378,26 @@ async def test_no_obligation_is_unowned_after_a_change_of_shift(watch: Watch) ->
     await watch.put_on(watch.kit, timedelta(0))
     await watch.after(MINUTE)
     assert await watch.unowned() == []
+
+
+async def test_a_replay_knows_what_a_change_of_shift_did(watch: Watch) -> None:
+    """Taken, offered, left and called out, and a case because nobody answered: the fold says what the rows say."""
+    await watch.put_on(watch.sam, timedelta(0), lasts=HOUR)
+    await watch.put_on(watch.kit, 90 * MINUTE)
+    await watch.taken(watch.sam)
+    for _ in range(3):
+        await watch.after(28 * MINUTE)
+    await watch.look()
+
+    def compare(conn: Connection) -> list[str]:
+        rows = conn.execute(select(review_case)).all()
+        for row in rows:
+            rows_of(conn, row, fold(events_of(conn, row)))
+        return [row.state for row in rows]
+
+    assert await watch.services.store.read(compare) == ["open", "open"]
+    lines = await watch.services.store.read(lambda conn: conn.execute(select(case_history.c.act)).scalars().all())
+    assert {"to_hand_over", "not_handed_over"} <= set(lines)
 
 
 async def test_only_somebody_on_duty_accepts_and_in_words(watch: Watch) -> None:
