@@ -184,8 +184,8 @@ def _call_out(tx: Tx, services: Services, case: str, shift: Shift, role: Role) -
 # --- what people do ---------------------------------------------------------------------------------------------------
 
 
-async def offers(services: Services, requester: Requester) -> list[Offered]:
-    """What this person is to hand over, and what they may take, the most pressing first."""
+async def offers(services: Services, requester: Requester, request_id: str) -> list[Offered]:
+    """What this person is to hand over, and what they may take, the most pressing first: each a row of the audit."""
     require(requester, "route.rota")
 
     def read(conn: Connection) -> list[Offered]:
@@ -212,7 +212,16 @@ async def offers(services: Services, requester: Requester) -> list[Offered]:
             )
         return sorted(found, key=lambda one: (not one.called, one.ends_at))
 
-    return await services.store.read(read)
+    found = await services.store.read(read)
+    if found:
+        rows = [AuditEntry("handover_read", "case", one.case, request_id, requester.account) for one in found]
+
+        def unit(tx: Tx) -> None:
+            for row in rows:
+                tx.audit(row)
+
+        await services.store.write(unit)
+    return found
 
 
 async def write_words(services: Services, requester: Requester, handover: str, words: str, request_id: str) -> None:

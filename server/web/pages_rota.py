@@ -51,7 +51,7 @@ async def _index(visit: Visit, error: ServiceError | None = None) -> Response:
         o=over,
         own=own,
         names=names,
-        offers=await verbs.handovers.offers(services, who),
+        offers=await verbs.handovers.offers(services, who, visit.request_id),
         swaps=[{"row": row, "mine": row.asker == who.account} for row in own.swaps],
         may_write=_may(visit, "route.rota_change"),
         serves=_may(visit, "route.rota_own"),

@@ -306,10 +306,10 @@ async def test_what_somebody_holds_is_handed_over_by_name(watch: Watch) -> None:
     await watch.put_on(watch.kit, timedelta(0))
     case = await watch.taken(watch.sam)
     await watch.after(45 * MINUTE)
-    (mine,) = await handovers.offers(watch.services, watch.sam)
+    (mine,) = await handovers.offers(watch.services, watch.sam, new_id())
     assert mine.mine
     await handovers.write_words(watch.services, watch.sam, mine.id, "Spoke to Robin, sister is there.", new_id())
-    (offered,) = await handovers.offers(watch.services, watch.kit)
+    (offered,) = await handovers.offers(watch.services, watch.kit, new_id())
     assert (offered.case, offered.leaver, offered.words) == (case, "Sam", "Spoke to Robin, sister is there.")
     for fact in (f"Case {case}", "level 1", "opened 45 minutes ago", "last act: claim"):
         assert fact in offered.facts
@@ -317,7 +317,7 @@ async def test_what_somebody_holds_is_handed_over_by_name(watch: Watch) -> None:
     await handovers.accept(watch.services, watch.kit, client_id(), offered.id, "", new_id())
     row = (await watch.rows(review_case))[0]
     assert row.claimed_by == watch.kit.account
-    assert await handovers.offers(watch.services, watch.kit) == []
+    assert await handovers.offers(watch.services, watch.kit, new_id()) == []
     calls = len(await watch.rows(notice))
     await watch.after(20 * MINUTE)
     assert ((await watch.rows(review_case))[0].claimed_by, await watch.unowned()) == (watch.kit.account, [])
@@ -339,7 +339,7 @@ async def test_a_hand_over_can_not_be_skipped(watch: Watch) -> None:
     since = (await watch.rows(notice))[before:]
     assert watch.kit.account in {one.recipient for one in since}
     assert await watch.unowned() == []
-    (offered,) = await handovers.offers(watch.services, watch.kit)
+    (offered,) = await handovers.offers(watch.services, watch.kit, new_id())
     assert (offered.case, offered.called) == (case, True)
     await handovers.accept(watch.services, watch.kit, client_id(), offered.id, "Robin, urgent; I write now.", new_id())
     assert (await watch.rows(review_case))[0].claimed_by == watch.kit.account
@@ -435,10 +435,10 @@ async def test_a_matter_of_care_is_offered_to_nobody_beyond_the_wall(watch: Watc
 
     await watch.services.store.write(unit)
     await watch.after(45 * MINUTE)
-    assert await handovers.offers(watch.services, watch.kit) == []
+    assert await handovers.offers(watch.services, watch.kit, new_id()) == []
     with pytest.raises(NotFound):
         await handovers.accept(watch.services, watch.kit, client_id(), await watch.the_offer(), "Mine.", new_id())
-    (offered,) = await handovers.offers(watch.services, watch.boss)
+    (offered,) = await handovers.offers(watch.services, watch.boss, new_id())
     assert not offered.mine
 
 

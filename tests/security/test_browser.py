@@ -80,6 +80,9 @@ async def town(edge: Edge) -> Town:
         "ref": "y",
         "item": "x",
         "form": "toml",
+        "check": "x",
+        "swap": "x",
+        "handover": "x",
     }
     async with here.client("Bluebell") as client:
         client.headers["x-evenkeel-csrf"] = here.csrf("Bluebell")

@@ -24,7 +24,7 @@ from server.auth.permissions import POLICY
 from server.auth.requester import Requester
 from server.ids import STAFF_CLINICAL, STAFF_MODERATION, new_id
 from server.protocol.frames import AnyCommand
-from server.store.schema import audit, review_item, word_fire, word_trial, word_version
+from server.store.schema import audit, handover, review_item, word_fire, word_trial, word_version
 from server.store.unit import Tx
 from server.web.app import ROUTES
 from server.web.security import CSRF_HEADER
@@ -139,6 +139,13 @@ WAYS = [
         route="/staff/cases/{case}/replay",
     ),
     Way(
+        "what is handed over",
+        "Sam",
+        lambda w: "/staff/rota",
+        lambda w: [("handover_read", w.case, "")],
+        route="/staff/rota",
+    ),
+    Way(
         "message read blind",
         "Sam",
         lambda w: f"/staff/review/{w.item}",
@@ -187,6 +194,8 @@ SHOWS_NOTHING = {
     "/staff",
     "/staff/on-call",
     "/staff/review",
+    "/staff/rota/book",
+    "/staff/rota/rota.ics",
     "/staff/watchwords",
     "/staff/watchwords/quality",
     "/staff/watchwords/lists/{name}",
@@ -218,6 +227,7 @@ async def ward(site: Site) -> Ward:
     queue = {case.feed: case.id for case in await scene.queue(people["Sam"])}
     message = said.message
     item, trial = await _item(site, message), await _trial(site, message)
+    await _offer(site, queue[scene.feed], people["Finn"])
     return Ward(site, queue[scene.feed], queue[group], message, item, trial, people)
 
 
@@ -248,6 +258,16 @@ async def _trial(site: Site, message: str) -> str:
         return str(trial["id"])
 
     return await site.services.store.write(unit)
+
+
+async def _offer(site: Site, case: str, leaver: Requester) -> None:
+    """A case that somebody who leaves has to hand over, as its row."""
+
+    def unit(tx: Tx) -> None:
+        offer = {"id": new_id(), "case": case, "leaver": leaver.account, "role": leaver.role, "state": "offered"}
+        tx.conn.execute(insert(handover).values(ends_at=tx.now, offered_at=tx.now, **offer))
+
+    await site.services.store.write(unit)
 
 
 async def _rows(site: Site) -> list[tuple[str | None, str, str, str, str]]:
