@@ -72,7 +72,7 @@ def test_what_is_left_alone_plain_is_left_alone_disguised() -> None:
         ("iwanttokillmyselftonight", "i want to kill myself tonight"), ("kiiiilll myseeelf", "kill myself"),
         ("1 w4n7 70 d13", "i want to die"), ("su1c!d4l", "suicidal"), ("mysefl", "myself"), ("sucidial", "suicidal"),
         ("s**cide", "suicide"), ("gonna unalive myself", "gonna kill myself"), ("want to unalive", "want to die"),
-        ("took 40 💊", "took 40 pills"), ("ꓗ𐌉ꓡ𐐛", "kill"),
+        ("took 40 💊", "took 40 pills"), ("ꓗ𐌉ꓡ𐐛", "kill"), ("i m done i don t want this", "im done i dont want this"),
     ],
 )  # fmt: skip
 def test_a_disguised_word_reads_as_what_it_says(text: str, reads: str) -> None:
@@ -87,6 +87,7 @@ def test_a_disguised_word_reads_as_what_it_says(text: str, reads: str) -> None:
         "co-codamol for my back", "meet at 7.30 @ the cafe", "lorem ipsum dolor sit amet", "t*ny f*ot on the p*ge",
         "what the f*** is this",
         "s/h bike for sale", "haha nooooo way", "mondaymotivation", "skills course", "gr8 2 see u l8r",
+        "my own t shirt has a hole", "vitamin d and iron", "we re-did the hall",
     ],
 )  # fmt: skip
 def test_an_innocent_word_is_not_read_as_another(text: str) -> None:

@@ -16,8 +16,8 @@ from watchwords.reading import LETTERS, LETTERS_A_WINDOW, WINDOW, Work
 MATCHER = load_lists()
 VOCABULARY = sorted({word for entry in MATCHER.lexicon.entries for phrase in entry.phrases for word in phrase.split()})
 SIZE = 10_000
-# Base, words, joined and despaced; all but the words repaired besides; and two read plainly.
-MOST_VIEWS = 7 + MOST_PLAIN_VIEWS
+# Base, words, joined, despaced and torn; all but the words repaired besides; and two read plainly.
+MOST_VIEWS = 9 + MOST_PLAIN_VIEWS
 # A character grows to four at most when it is folded, and a sign that is read plainly to a word with its spaces.
 MOST_GROWTH = 4
 PLAIN_GROWTH = 200 * 20
@@ -25,7 +25,7 @@ PLAIN_GROWTH = 200 * 20
 PIECES = st.one_of(
     st.sampled_from(
         ["kill", "mysefl", "k1ll", "s**cide", "a", " ", "  ", "   ", "-", ".", "_", "*", "@", "!", "1", "|", "7", "'",
-         "🔪", "ﷺ", "ﬀ", "é", "\u0301", "\u200b", "ж", "ｋ", "unalive", "i s/h", "07700900123", "a@b", " at ", " dot ",
+         "🔪", "ﷺ", "ﬀ", "é", "\u0301", "\u200b", "ж", "ｋ", "unalive", "i s/h", "07700900123", "a@b", " at ", " dot ", "i m ", "don t ",
          "end it", "end it with", "zqxjv", "\ud800", "\n"]
     ),
     st.text(alphabet="abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=24),
