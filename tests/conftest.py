@@ -9,9 +9,19 @@ import pytest
 from playwright.async_api import Browser, async_playwright
 
 from server.actions.services import Services
+from server.actions.wordlists import proposals
 from tests import harness
 from tests.browsers import BROWSER_ARGUMENTS, NoBrowserError, obtain_browser
 from tests.servers import PostgresServer, running_postgres
+
+# Where single tests take up to a minute. They come first: what is left at the end is short, and shared out evenly.
+SLOW = ("torture", "scaled", "serve", "ops", "bench", "demo")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow folders first, each in its order."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in SLOW)
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +48,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     url = server.create_database(harness.postgres_template(server)) if prepared else server.create_database()
     yield url
     server.drop_database(url)
+
+
+@pytest.fixture(autouse=True)
+def lists_are_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same lists, checked against the same ones, once for all tests: each of fifty would take 3 s for it."""
+    monkeypatch.setattr(proposals, "checked", harness.checked_once)
 
 
 @pytest.fixture

@@ -31,6 +31,8 @@ from moderation.types import Role
 from server.actions.accounts import Origin, Registered, SignedIn, create_staff, register, sign_in
 from server.actions.screening import Screening
 from server.actions.services import Services
+from server.actions.wordlists.checking import checked
+from server.actions.wordlists.documents import Documents, digest
 from server.auth.requester import Requester
 from server.bus.in_process import InProcessBus
 from server.ids import new_id
@@ -42,11 +44,14 @@ from server.store.store import open_store
 from server.traced import trace_flushes
 from server.tracing import Tracing
 from tests.servers import PostgresServer, run_apart
+from watchwords.matcher import Matcher
 
 PASSWORD: Final = "three quiet green boats"
 WRAPPING_KEY: Final = bytes(range(32))
 
 _addresses = itertools.count(1)
+MOST_CHECKED: Final = 3
+_CHECKED: dict[tuple[str, str], Matcher] = {}
 
 
 def copy_sqlite_template(path: Path) -> None:
@@ -60,6 +65,16 @@ def postgres_template(server: PostgresServer) -> str:
     url = server.create_database()
     run_apart(lambda: prepare_database(url, TEST))
     return str(make_url(url).database)
+
+
+def checked_once(documents: Documents, live: Matcher | None) -> Matcher:
+    """`checking.checked`, which remembers the last few that were found good: about 60 MB each."""
+    name = digest(documents), live.version if live is not None else ""
+    if (known := _CHECKED.get(name)) is None:
+        known = _CHECKED[name] = checked(documents, live)
+        while len(_CHECKED) > MOST_CHECKED:
+            del _CHECKED[next(iter(_CHECKED))]
+    return known
 
 
 @contextlib.asynccontextmanager

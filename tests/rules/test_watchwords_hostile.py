@@ -25,8 +25,8 @@ PLAIN_GROWTH = 200 * 20
 PIECES = st.one_of(
     st.sampled_from(
         ["kill", "mysefl", "k1ll", "s**cide", "a", " ", "  ", "   ", "-", ".", "_", "*", "@", "!", "1", "|", "7", "'",
-         "🔪", "ﷺ", "ﬀ", "é", "\u0301", "\u200b", "ж", "ｋ", "unalive", "i s/h", "07700900123", "a@b", " at ", " dot ", "i m ", "don t ",
-         "end it", "end it with", "zqxjv", "\ud800", "\n"]
+         "🔪", "ﷺ", "ﬀ", "é", "\u0301", "\u200b", "ж", "ｋ", "unalive", "i s/h", "07700900123", "a@b", " at ", " dot ",
+         "i m ", "don t ", "end it", "end it with", "zqxjv", "\ud800", "\n"]
     ),
     st.text(alphabet="abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=24),
     st.characters(),
